@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Weighted virtual time: the key by which queues order their tasks.
+ *
+ * What it does: charges CPU time scaled by weight (100 = nice 0 is charged one to one), compares times across the
+ * wrap of 64 bits, bounds how far a task may be behind or ahead of its queue, and carries a task's lag to another
+ * queue.
+ *
+ * Relies on: the includer for u32/u64/s64/bool (vmlinux.h, or plain_types.h and stdbool.h otherwise); times that are
+ * compared lie within 2^63 ns (292 years of virtual time) of each other, which vtime_clamp() at every enqueue keeps.
+ * Does not handle: locking; who advances the queue's own time and when.
+ */
+#ifndef BPF_COMMON_VTIME_H
+#define BPF_COMMON_VTIME_H
+
+#include "plain_types.h"
+#ifndef __VMLINUX_H__
+#include <stdbool.h>
+#endif
+
+#ifndef __always_inline
+#define __always_inline inline __attribute__((always_inline))
+#endif
+
+/* The weight that is charged one to one: nice 0. */
+#define VTIME_WEIGHT_ONE 100
+
+/*
+ * A task may be this many slices ahead of its queue. It is what the lowest weight (1) is charged for one full
+ * slice, so ordinary fairness is untouched, while no history (a weight that was raised, a queue whose time ran
+ * slower) can strand a task for longer.
+ */
+#define VTIME_MAX_AHEAD_SLICES 100
+
+/* Longer slices count as this (417 days), so that VTIME_MAX_AHEAD_SLICES of them stay far below half the range. */
+#define VTIME_SLICE_MAX_NS (1ULL << 55)
+
+/* a comes before b. Times exactly 2^63 apart each count as before the other. */
+static __always_inline bool vtime_before(u64 a, u64 b)
+{
+	return (s64)(a - b) < 0;
+}
+
+/*
+ * What used_ns of CPU time costs a task of that weight; weight 0 counts as 1. Never above 2^63 - 1, so charging
+ * never makes a task look earlier.
+ */
+static __always_inline u64 vtime_delta(u64 used_ns, u32 weight)
+{
+	u64 limit = (~0ULL >> 1) / VTIME_WEIGHT_ONE;
+
+	if (used_ns > limit)
+		used_ns = limit;
+	return used_ns * VTIME_WEIGHT_ONE / (weight ? weight : 1);
+}
+
+/*
+ * Bounds a task's time around its queue's time `now`: not before now - slice (sleeping earns at most one slice of
+ * credit) and not after now + VTIME_MAX_AHEAD_SLICES slices.
+ */
+static __always_inline u64 vtime_clamp(u64 vtime, u64 now, u64 slice_ns)
+{
+	s64 lead = (s64)(vtime - now);
+	s64 slice = (s64)(slice_ns < VTIME_SLICE_MAX_NS ? slice_ns : VTIME_SLICE_MAX_NS);
+
+	/* Both bounds are compared as distances from now: between themselves, far times would wrap. */
+	if (lead < -slice)
+		return now - (u64)slice;
+	if (lead > slice * VTIME_MAX_AHEAD_SLICES)
+		return now + (u64)slice * VTIME_MAX_AHEAD_SLICES;
+	return vtime;
+}
+
+/* The task's time in a queue at to_now that leaves it as far from that queue's time as it was from from_now. */
+static __always_inline u64 vtime_rebase(u64 vtime, u64 from_now, u64 to_now)
+{
+	return to_now + (vtime - from_now);
+}
+
+#endif /* BPF_COMMON_VTIME_H */

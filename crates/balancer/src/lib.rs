@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! One hierarchical load balancer over any number of levels.
+//!
+//! The input is a [`Tree`] of groups (machine → node → domain, or any other depth), a [`Ledger`] with the duty cycle
+//! of every domain by weight bucket, and a lazy [`TaskSource`] that names the tasks of a domain. [`plan()`] answers with
+//! an ordered list of moves, a reason for each, and statistics per group. The same algorithm runs at every level; a
+//! level is data ([`LevelParams`]).
+//!
+//! The crate is pure: time comes in as [`PlanParams::now_ns`], nothing is read or written, no thread is started, and
+//! equal input gives an equal plan.
+//!
+//! # Units
+//!
+//! * **Capacity** is in CPUs: 1.0 is one CPU of full speed. Divide the kernel's 0..=1024 scale by 1024.
+//! * **Duty cycle** is the share of wall time in which a task is runnable (running or waiting): 1.0 is always.
+//! * **Load** is duty cycle × weight, relative to the weight of nice 0: 1.0 is one always-runnable task of nice 0. A
+//!   task counts with the weight that stands for its bucket, so tasks and ledger add up.
+//!
+//! # Rules
+//!
+//! 1. While the machine is not saturated (all duty cycles together fit into its capacity) weights say nothing about who
+//!    can run, so load is the bare duty cycle. On a saturated machine weights count, clamped to the largest weight that
+//!    any number of CPUs could honour ([`weights::infeasible_lambda`]).
+//! 2. Groups are compared by load per capacity, among the children of one parent, from the outermost level inwards.
+//! 3. Groups above the parent's average push, the most loaded first; the least loaded pulls first. A pair is out of
+//!    balance when at least one of the two is further from the average than the level's threshold when the level begins
+//!    (above or below: one idle group among many slightly busy ones counts). Once triggered, moves go on until none
+//!    helps. A group at or above the average pulls only if no group below it could (its tasks may not run there).
+//! 4. The wished amount is the smaller of the pusher's excess and the puller's deficit, times the transfer ratio. The
+//!    movable task with the nearest load goes, tasks that prefer the destination first.
+//! 5. A move must bring every pair of groups on its way, from the level that wants it down to the two domains, strictly
+//!    closer together. The smallest such gain must exceed the move's cost ([`CostModel`]). Because of that the variance
+//!    of the domains' load per capacity falls with every move, and repeated rounds cannot go in circles.
+//! 6. In one round a group gives away at most the push limit's share of the load it had when its level began (the last
+//!    task may cross the line, so that a limit smaller than every task does not stop everything), and a task moves at
+//!    most once.
+#![forbid(unsafe_code)]
+
+mod contest;
+mod cost;
+mod engine;
+mod error;
+mod index;
+mod ledger;
+mod mask;
+mod params;
+mod plan;
+mod task;
+mod tree;
+pub mod weights;
+
+pub use cost::{CostModel, CostTerm, Isolation, LevelDistance, MoveContext, Reluctance};
+pub use engine::plan;
+pub use error::{LedgerError, PlanError, SourceError, TreeError};
+pub use ledger::Ledger;
+pub use mask::DomainMask;
+pub use params::PlanParams;
+pub use plan::{GroupStats, Move, MoveReason, Plan, Refusal, RefusalCause, Refusals};
+pub use task::{Task, TaskId, TaskKind, TaskSource};
+pub use tree::{DomainPlace, LevelParams, Tree};
+
+/// Index of a domain: dense, `0..Tree::domains()`.
+pub type DomainId = usize;
+
+/// The largest number of domains in one tree.
+pub const MAX_DOMAINS: usize = 1024;

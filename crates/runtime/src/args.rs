@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Command-line arguments that every scheduler has, and parsers they share.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{ArgAction, Args};
+
+#[cfg(test)]
+mod tests;
+
+/// Shortest and longest time that an option in seconds accepts.
+const MIN_SECONDS: f64 = 0.001;
+const MAX_SECONDS: f64 = 86_400.0;
+
+/// Options common to all schedulers; flatten them into the scheduler's own.
+#[derive(Args, Clone, Debug)]
+pub struct CommonArgs {
+    /// Print statistics to standard output every SECONDS while scheduling
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = parse_seconds, conflicts_with = "monitor")]
+    pub stats: Option<Duration>,
+
+    /// Do not schedule; print the statistics of the running scheduler every SECONDS
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = parse_seconds)]
+    pub monitor: Option<Duration>,
+
+    /// Describe every statistic and exit
+    #[arg(long)]
+    pub help_stats: bool,
+
+    /// Unix socket that serves statistics [default: /run/<scheduler>/stats.sock]
+    #[arg(long, value_name = "PATH")]
+    pub stats_socket: Option<PathBuf>,
+
+    /// Size of the debug dump that the kernel keeps when it ends the scheduler with an error, in bytes (0: 32768)
+    #[arg(long, value_name = "BYTES", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=MAX_DUMP_BYTES))]
+    pub exit_dump_len: u32,
+
+    /// Log more (-v: debugging, -vv: traces)
+    #[arg(short, long, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// Largest debug dump: 16 MiB.
+const MAX_DUMP_BYTES: i64 = 16 << 20;
+
+impl CommonArgs {
+    /// The statistics socket: the one given, else the default of `scheduler`.
+    pub fn socket_path(&self, scheduler: &str) -> PathBuf {
+        self.stats_socket.clone().unwrap_or_else(|| default_socket(scheduler))
+    }
+}
+
+/// `/run/<scheduler>/stats.sock`.
+pub fn default_socket(scheduler: &str) -> PathBuf {
+    Path::new("/run").join(scheduler).join("stats.sock")
+}
+
+/// A time in seconds, fractions allowed, from 0.001 to 86400 (one day). For `value_parser`.
+///
+/// # Errors
+/// One line that says what is wrong with the text.
+pub fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text
+        .trim()
+        .parse()
+        .map_err(|_| format!("'{text}' is not a number of seconds; write for example 0.5"))?;
+    if !(MIN_SECONDS..=MAX_SECONDS).contains(&seconds) {
+        return Err(format!("{text} is out of range; give {MIN_SECONDS} to {MAX_SECONDS} seconds"));
+    }
+    Ok(Duration::from_secs_f64(seconds))
+}
+
+/// Version text with build information: `0.1.0 (commit abc1234, x86_64-unknown-linux-gnu, debug)`.
+///
+/// `package_version` is the caller's `env!("CARGO_PKG_VERSION")`. The commit is left out for a build outside of a git
+/// repository.
+pub fn version_text(package_version: &str) -> String {
+    let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+    let commit = option_env!("RUNTIME_COMMIT").map(|commit| format!("commit {commit}, ")).unwrap_or_default();
+    format!("{package_version} ({commit}{}, {profile})", env!("RUNTIME_TARGET"))
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Home: which domain a task belongs to, and every way that changes.
+ *
+ * Relies on: load_transfer() carrying the task's load along; the kernel's rq lock, held in every callback that gets here.
+ * Does not handle: choosing *which* tasks to move to even out load; userspace plans that (balance.bpf.c).
+ */
+#ifndef DOMAIN_BALANCER_HOME_BPF_H
+#define DOMAIN_BALANCER_HOME_BPF_H
+
+#include "load.bpf.h"
+
+/* Domains looked at when a new home is sought; beyond it the first fit is good enough. */
+#define HOME_SCAN_MAX 128
+
+static __always_inline void set_home(struct task_struct *p, struct task_ctx *tctx, u32 domain, u64 now)
+{
+	struct domain_ctx *from = domain_ctx(tctx->domain), *to = domain_ctx(domain);
+
+	if (!to)
+		return;
+	/* Keep the task as far ahead of or behind its queue as it was. */
+	if (from)
+		scx_bpf_task_set_dsq_vtime(p, vtime_rebase(p->scx.dsq_vtime, from->vtime_now, to->vtime_now));
+	load_transfer(tctx, domain, tctx->weight, now);
+}
+
+/*
+ * The allowed domain with the fewest runnable tasks per CPU; `preferred` wins ties. DB_MAX_DOMAINS if the affinity
+ * leaves none. `scan` bounds how many domains are compared.
+ */
+static __noinline u32 least_loaded_domain(struct task_struct *p __arg_trusted, u32 preferred, u32 scan)
+{
+	u32 best = DB_MAX_DOMAINS, nr_domains = conf.nr_domains, i;
+	u64 best_load = 0;
+
+	if (!p || preferred >= DB_MAX_DOMAINS)
+		return DB_MAX_DOMAINS;
+	bpf_for(i, 0, nr_domains) {
+		u32 domain = preferred + i;
+		struct domain_ctx *dom;
+		u64 load;
+
+		if (domain >= nr_domains)
+			domain -= nr_domains;
+		dom = domain_ctx(domain);
+		if (!dom || !may_run_in(p, dom))
+			continue;
+		load = ((u64)dom->nr_runnable << 10) / (dom->nr_cpus ?: 1);
+		if (best == DB_MAX_DOMAINS || load < best_load) {
+			best = domain;
+			best_load = load;
+		}
+		if (i >= scan && best != DB_MAX_DOMAINS)
+			break;
+	}
+	return best;
+}
+
+/* Makes sure the affinity leaves the task a CPU at home. False if there is no such domain at all. */
+static __always_inline bool ensure_home(struct task_struct *p, struct task_ctx *tctx, u64 now)
+{
+	struct domain_ctx *dom = domain_ctx(tctx->domain);
+	u32 domain;
+
+	if (dom && may_run_in(p, dom))
+		return true;
+	domain = domain_of_cpu(scx_bpf_task_cpu(p));
+	if (domain >= DB_MAX_DOMAINS)
+		domain = 0;
+	domain = least_loaded_domain(p, domain, 0);
+	if (domain >= DB_MAX_DOMAINS)
+		return false;
+	set_home(p, tctx, domain, now);
+	count(DB_REHOMED);
+	return true;
+}
+
+/* Carries out a planned move, if one waits: the plan is old by now, so everything is checked again. */
+static __always_inline bool apply_planned_move(struct task_struct *p, struct task_ctx *tctx, u64 now)
+{
+	struct domain_ctx *dom, *from;
+	u32 target;
+
+	if (likely(!tctx->move_target))
+		return false;
+	target = __sync_lock_test_and_set(&tctx->move_target, 0);
+	if (!target)
+		return false;
+	target--;
+	if (!vtime_before(now, tctx->move_expires_ns)) {
+		count(DB_MOVE_EXPIRED);
+		return false;
+	}
+	dom = domain_ctx(target);
+	if (!dom || target == tctx->domain || !may_run_in(p, dom)) {
+		count(DB_MOVE_REFUSED);
+		return false;
+	}
+	from = domain_ctx(tctx->domain);
+	if (from)
+		__sync_fetch_and_add(&from->nr_moved_out, 1);
+	__sync_fetch_and_add(&dom->nr_moved_in, 1);
+	set_home(p, tctx, target, now);
+	tctx->last_moved_ns = now;
+	count(DB_MOVE_APPLIED);
+	return true;
+}
+
+#endif /* DOMAIN_BALANCER_HOME_BPF_H */

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Running: virtual time is charged here, and a CPU that needs work chooses it.
+ *
+ * A CPU chooses among the task it was running, the tasks pinned to it and its domain's queue: the earliest vtime wins. The
+ * running task takes part on purpose: with two tasks on one CPU, always switching to the waiting one would give
+ * both the same time whatever their weights. With nothing at home, it takes from other domains: same node first.
+ *
+ * Relies on: the kernel bringing sum_exec_runtime up to date before dispatch and stopping; ENQ_LAST being set, so
+ * that a task with a planned move passes through enqueue even when it is alone.
+ * Does not handle: real-time tasks taking the CPU; the kernel puts the preempted task at the head of the local queue.
+ */
+#ifndef DOMAIN_BALANCER_RUN_BPF_H
+#define DOMAIN_BALANCER_RUN_BPF_H
+
+#include "place.bpf.h"
+
+/* Charges the CPU time used since the last charge to the task's vtime. */
+static __always_inline void charge_vtime(struct task_struct *p, struct task_ctx *tctx)
+{
+	u64 exec = p->se.sum_exec_runtime, used = exec - tctx->charged_ns;
+
+	tctx->charged_ns = exec;
+	if ((s64)used > 0 && !conf.fifo)
+		scx_bpf_task_set_dsq_vtime(p, p->scx.dsq_vtime + vtime_delta(used, tctx->weight));
+}
+
+void BPF_STRUCT_OPS(domain_balancer_running, struct task_struct *p)
+{
+	struct task_ctx *tctx = task_ctx(p);
+	struct domain_ctx *dom;
+
+	if (!tctx)
+		return;
+	tctx->charged_ns = p->se.sum_exec_runtime;
+	/* Only home tasks drive a domain's time: a visitor's vtime is that of its own home. */
+	dom = domain_ctx(tctx->domain);
+	if (dom && vtime_before(dom->vtime_now, p->scx.dsq_vtime))
+		dom->vtime_now = p->scx.dsq_vtime;
+}
+
+void BPF_STRUCT_OPS(domain_balancer_stopping, struct task_struct *p, bool runnable)
+{
+	struct task_ctx *tctx = task_ctx(p);
+
+	if (tctx)
+		charge_vtime(p, tctx);
+}
+
+/* The earliest vtime of a queue; false if it is empty. */
+static __always_inline bool head_vtime(u64 dsq, u64 *vtime)
+{
+	struct task_struct *head;
+
+	if (!scx_bpf_dsq_nr_queued(dsq))
+		return false;
+	head = __COMPAT_scx_bpf_dsq_peek(dsq);
+	if (!head)
+		return false;
+	*vtime = head->scx.dsq_vtime;
+	return true;
+}
+
+static __always_inline bool take_from(u32 domain, u32 home, u32 threshold, u32 counter)
+{
+	if (domain == home || !threshold || scx_bpf_dsq_nr_queued(domain_dsq(domain)) < threshold)
+		return false;
+	if (!scx_bpf_dsq_move_to_local(domain_dsq(domain), 0))
+		return false;
+	count(counter);
+	return true;
+}
+
+/* Takes a task of another domain: same node first, then any. True if one is on the local queue now. */
+static __noinline bool steal(u32 home)
+{
+	u32 nr_domains = conf.nr_domains, node = node_of_domain(home), i;
+	bool taken = false;
+
+	if (!conf.greedy_threshold)
+		return false;
+	bpf_for(i, 1, nr_domains) {
+		u32 domain = home + i >= nr_domains ? home + i - nr_domains : home + i;
+
+		if (node_of_domain(domain) == node && take_from(domain, home, conf.greedy_threshold, DB_STEAL)) {
+			taken = true;
+			break;
+		}
+	}
+	if (taken || !conf.greedy_threshold_x_node)
+		return taken;
+	bpf_for(i, 1, nr_domains) {
+		u32 domain = home + i >= nr_domains ? home + i - nr_domains : home + i;
+
+		if (node_of_domain(domain) != node &&
+		    take_from(domain, home, conf.greedy_threshold_x_node, DB_STEAL_X_NODE)) {
+			taken = true;
+			break;
+		}
+	}
+	return taken;
+}
+
+/* May prev simply go on? Not with a planned move: that needs a pass through enqueue. */
+static __always_inline struct task_ctx *keepable(struct task_struct *prev)
+{
+	struct task_ctx *tctx;
+
+	if (!prev || !(prev->scx.flags & SCX_TASK_QUEUED))
+		return NULL;
+	tctx = task_ctx(prev);
+	return tctx && !tctx->move_target ? tctx : NULL;
+}
+
+static __always_inline void keep(struct task_struct *prev, struct task_ctx *tctx)
+{
+	scx_bpf_task_set_slice(prev, slice_for(tctx->domain));
+	count(DB_KEPT);
+}
+
+void BPF_STRUCT_OPS(domain_balancer_dispatch, s32 cpu, struct task_struct *prev)
+{
+	u32 domain = domain_of_cpu(cpu);
+	struct task_ctx *tctx = keepable(prev);
+	u64 pinned_vtime = 0, shared_vtime = 0;
+	bool pinned = head_vtime(cpu_dsq(cpu), &pinned_vtime), shared;
+
+	if (domain >= DB_MAX_DOMAINS)
+		return;
+	/* The order only matters when there is a choice. */
+	if (!pinned && !tctx) {
+		if (!scx_bpf_dsq_move_to_local(domain_dsq(domain), 0))
+			steal(domain);
+		return;
+	}
+	shared = head_vtime(domain_dsq(domain), &shared_vtime);
+	if (tctx && !conf.fifo && (pinned || shared)) {
+		u64 earliest = !pinned || (shared && vtime_before(shared_vtime, pinned_vtime)) ? shared_vtime :
+											       pinned_vtime;
+
+		charge_vtime(prev, tctx);
+		/* vtimes of different homes do not compare: a visitor yields. */
+		if (tctx->domain == domain && vtime_before(prev->scx.dsq_vtime, earliest)) {
+			keep(prev, tctx);
+			return;
+		}
+	}
+	if (pinned && (!shared || !vtime_before(shared_vtime, pinned_vtime))) {
+		if (scx_bpf_dsq_move_to_local(cpu_dsq(cpu), 0) || scx_bpf_dsq_move_to_local(domain_dsq(domain), 0))
+			return;
+	} else {
+		if (scx_bpf_dsq_move_to_local(domain_dsq(domain), 0) || scx_bpf_dsq_move_to_local(cpu_dsq(cpu), 0))
+			return;
+	}
+	if (tctx)
+		keep(prev, tctx);
+	else
+		steal(domain);
+}
+
+#endif /* DOMAIN_BALANCER_RUN_BPF_H */

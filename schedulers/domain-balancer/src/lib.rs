@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! domain-balancer: a sched_ext scheduler with one queue per cache domain, balanced by load from userspace.
+//!
+//! Data flows one way: [`snapshot`] (what the kernel side counted) → [`planner`] (what should move) → [`doors`] (asking
+//! the kernel side to move it). [`run`] turns that wheel; [`kernel`] owns the loaded BPF object and holds the only unsafe
+//! code; [`machine`] and [`options`] are what a start needs; [`stats`] is what an operator sees.
+
+pub mod cpu_time;
+pub mod daemon;
+pub mod doors;
+pub mod dry_run;
+pub mod kernel;
+pub mod machine;
+pub mod options;
+pub mod planner;
+pub mod run;
+pub mod snapshot;
+pub mod stats;
+
+#[cfg(test)]
+mod tests;
+
+/// The scheduler's name: of the program, of its socket's folder and in messages.
+pub const NAME: &str = "domain-balancer";

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The loop: every interval snapshot → plan → apply, and statistics whenever somebody asks.
+//!
+//! Nothing the workload does ends it: a round that fails is counted, logged and skipped.
+
+use std::time::Duration;
+
+use runtime::clock::Periodic;
+use runtime::exit::ExitRecord;
+use runtime::seam::{BpfObject, SeamError};
+use runtime::signals::Wake;
+use tracing::{debug, warn};
+
+use crate::doors;
+use crate::machine::Machine;
+use crate::options::Options;
+use crate::planner;
+use crate::snapshot::{Counters, DomainLoads, MoveAnswer};
+use crate::stats::{DomainMetrics, Metrics};
+
+/// How often the loop looks whether the kernel has ended the scheduler.
+const EXIT_POLL: Duration = Duration::from_millis(100);
+
+/// Time, waiting and the audience: the world as the loop sees it. A simulator puts its own here.
+pub trait Host {
+    /// CLOCK_MONOTONIC, ns.
+    fn now_ns(&self) -> u64;
+    /// Sleeps until the process is to end, a client asks for statistics, or the time is over.
+    fn wait(&mut self, timeout: Duration) -> Wake;
+    /// Share of all CPUs' time that was used since the last call, percent.
+    fn cpu_busy_pct(&mut self) -> f64;
+    /// Whether somebody waits for fresh figures.
+    fn wants_metrics(&self) -> bool;
+    /// Takes the figures.
+    fn publish(&mut self, metrics: &Metrics);
+}
+
+/// Why the loop ended.
+#[derive(Debug)]
+pub enum Ending {
+    /// SIGINT or SIGTERM.
+    Shutdown,
+    /// The kernel ended the scheduler.
+    Kernel(ExitRecord),
+}
+
+/// Figures that outlive one attachment: a restart in place goes on counting.
+#[derive(Clone, Debug, Default)]
+pub struct Totals {
+    /// BPF counters of former attachments.
+    pub counters: Counters,
+    /// Balancing rounds.
+    pub rounds: u64,
+    /// Rounds that failed.
+    pub rounds_failed: u64,
+    /// Restarts in place.
+    pub restarts: u64,
+    /// Moves planned.
+    pub planned: u64,
+    /// Planned moves that were refused when they were asked for.
+    pub refused_at_once: u64,
+}
+
+/// Runs until a shutdown or until the kernel ends the scheduler.
+///
+/// # Errors
+/// When the exit record cannot be read: the two halves do not fit together.
+pub fn run(
+    object: &mut dyn BpfObject,
+    machine: &Machine,
+    options: &Options,
+    host: &mut dyn Host,
+    totals: &mut Totals,
+) -> Result<Ending, SeamError> {
+    let mut balance = Periodic::new(options.interval, host.now_ns());
+    let mut round = Round::new(object, machine, options, totals);
+    round.report(host);
+    loop {
+        let wake = host.wait(balance.remaining(host.now_ns()).min(EXIT_POLL));
+        if let Some(record) = round.object.exit_record()? {
+            round.retire();
+            return Ok(Ending::Kernel(record));
+        }
+        if wake == Wake::Shutdown {
+            round.retire();
+            return Ok(Ending::Shutdown);
+        }
+        let due = balance.due(host.now_ns());
+        if due {
+            round.turn();
+        }
+        if due || host.wants_metrics() {
+            round.report(host);
+        }
+    }
+}
+
+/// What one attachment's rounds work on.
+struct Round<'a> {
+    object: &'a mut dyn BpfObject,
+    machine: &'a Machine,
+    options: &'a Options,
+    totals: &'a mut Totals,
+    /// Per domain what the last plan added, and the tasks its snapshot had no room for.
+    deltas: Vec<f64>,
+    tasks_unseen: u32,
+}
+
+impl<'a> Round<'a> {
+    fn new(
+        object: &'a mut dyn BpfObject,
+        machine: &'a Machine,
+        options: &'a Options,
+        totals: &'a mut Totals,
+    ) -> Self {
+        let deltas = vec![0.0; machine.domains.len()];
+        Self { object, machine, options, totals, deltas, tasks_unseen: 0 }
+    }
+
+    fn loads(&mut self) -> Result<DomainLoads, SeamError> {
+        doors::domain_loads(self.object, self.machine.domains.len(), self.options.load_half_life_ns())
+    }
+
+    /// One balancing round.
+    fn turn(&mut self) {
+        self.totals.rounds += 1;
+        if self.options.no_load_balance {
+            return;
+        }
+        if let Err(error) = self.balance() {
+            self.totals.rounds_failed += 1;
+            warn!("balancing round {} skipped: {error:#}", self.totals.rounds);
+        }
+    }
+
+    fn balance(&mut self) -> anyhow::Result<()> {
+        let loads = self.loads()?;
+        let (domains, half_life_ns) = (self.machine.domains.len(), self.options.load_half_life_ns());
+        let interval_ns = self.options.interval_ns();
+        let (object, unseen) = (&mut *self.object, &mut self.tasks_unseen);
+        let plan = planner::plan(self.machine, &loads, interval_ns, &mut || {
+            let tasks = doors::tasks(object, domains, half_life_ns)?;
+            *unseen = tasks.dropped;
+            Ok(tasks)
+        })?;
+        self.deltas = plan.predicted_loads.iter().zip(&plan.domain_loads).map(|(after, before)| after - before).collect();
+        // By the next round the figures show what has moved; what has not by then is planned anew.
+        let expires_ns = loads.at_ns.saturating_add(interval_ns);
+        for entry in &plan.moves {
+            self.totals.planned += 1;
+            debug!("move {} from {} to {}: {:?}", entry.task, entry.from, entry.to, entry.reason);
+            let answer = doors::plan_move(self.object, entry.task.pid, entry.task.generation, entry.to, expires_ns)?;
+            if answer != MoveAnswer::Accepted {
+                self.totals.refused_at_once += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn report(&mut self, host: &mut dyn Host) {
+        match self.metrics(host) {
+            Ok(metrics) => host.publish(&metrics),
+            Err(error) => warn!("no statistics this time: {error:#}"),
+        }
+    }
+
+    fn metrics(&mut self, host: &mut dyn Host) -> anyhow::Result<Metrics> {
+        let loads = self.loads()?;
+        let counters = self.totals.counters + doors::counters(self.object)?;
+        // The balancer's own view of the loads, without any move.
+        let view = planner::plan(self.machine, &loads, 0, &mut || Ok(crate::snapshot::Tasks::default()))?;
+        let innermost = self.machine.tree.depth() - 1;
+        let groups = view.groups.iter().filter(|group| group.level == innermost);
+        let averages: std::collections::BTreeMap<usize, f64> =
+            groups.map(|group| (group.key, group.average)).collect();
+        let domains = self.machine.domains.domains.iter().map(|domain| {
+            let (id, load) = (domain.id, &loads.domains[domain.id]);
+            let average = averages.get(&id).copied().unwrap_or_default();
+            let figures = DomainMetrics {
+                cpus: domain.cpus.to_string(),
+                node: self.machine.topology.nodes[domain.node].id as u64,
+                load: view.domain_loads[id],
+                average,
+                imbalance: view.domain_loads[id] - average,
+                delta: self.deltas.get(id).copied().unwrap_or_default(),
+                runnable: load.nr_runnable.into(),
+                queued: load.nr_queued.into(),
+                moved_in: load.moved_in,
+                moved_out: load.moved_out,
+            };
+            (id, figures)
+        });
+        Ok(Metrics {
+            round: self.totals.rounds,
+            rounds_failed: self.totals.rounds_failed,
+            restarts: self.totals.restarts,
+            at_ns: host.now_ns(),
+            cpu_busy_pct: host.cpu_busy_pct(),
+            nr_runnable: loads.domains.iter().map(|load| u64::from(load.nr_runnable)).sum(),
+            saturated: view.saturated.into(),
+            planned: self.totals.planned,
+            applied: counters.applied,
+            expired: counters.expired,
+            refused: counters.refused + self.totals.refused_at_once,
+            tasks_unseen: self.tasks_unseen.into(),
+            direct_prev: counters.direct_prev,
+            direct_idle: counters.direct_idle,
+            direct_greedy: counters.direct_greedy,
+            enqueued: counters.enqueued,
+            pinned: counters.pinned,
+            kthread: counters.kthread,
+            steals: counters.steal,
+            steals_x_node: counters.steal_x_node,
+            kept: counters.kept,
+            fork_spread: counters.fork_spread,
+            rehomed: counters.rehomed,
+            no_context: counters.no_context,
+            domains: domains.collect(),
+        })
+    }
+
+    /// Keeps the counters of this attachment for the next one.
+    fn retire(&mut self) {
+        match doors::counters(self.object) {
+            Ok(counters) => self.totals.counters = self.totals.counters + counters,
+            Err(error) => debug!("the last counters are lost: {error}"),
+        }
+    }
+}
