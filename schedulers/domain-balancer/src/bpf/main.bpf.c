@@ -61,11 +61,31 @@ void BPF_STRUCT_OPS(domain_balancer_dump_task, struct scx_dump_ctx *dctx, struct
 			     tctx->weight, tctx->generation, tctx->move_target, tctx->last_moved_ns);
 }
 
+/* A new mask of the CPUs of one domain, or of all domains of its node. */
+static __always_inline struct bpf_cpumask *create_mask(u32 domain, bool whole_node, u32 *nr_cpus)
+{
+	u32 nr_cpu_ids = conf.nr_cpu_ids, node = node_of_domain(domain), cpu;
+	struct bpf_cpumask *mask = bpf_cpumask_create();
+
+	if (!mask)
+		return NULL;
+	*nr_cpus = 0;
+	bpf_for(cpu, 0, nr_cpu_ids) {
+		u32 other = domain_of_cpu(cpu);
+
+		if (other < DB_MAX_DOMAINS && (whole_node ? node_of_domain(other) == node : other == domain)) {
+			bpf_cpumask_set_cpu(cpu, mask);
+			(*nr_cpus)++;
+		}
+	}
+	return mask;
+}
+
 static __noinline s32 init_domain(u32 domain)
 {
-	u32 nr_cpu_ids = conf.nr_cpu_ids, cpu, nr_cpus = 0;
 	struct domain_ctx *dom = domain_ctx(domain);
 	struct bpf_cpumask *mask;
+	u32 nr_cpus = 0;
 	s32 err;
 
 	if (!dom)
@@ -73,15 +93,15 @@ static __noinline s32 init_domain(u32 domain)
 	err = scx_bpf_create_dsq(domain_dsq(domain), -1);
 	if (err)
 		return err;
-	mask = bpf_cpumask_create();
+	mask = create_mask(domain, true, &nr_cpus);
 	if (!mask)
 		return -ENOMEM;
-	bpf_for(cpu, 0, nr_cpu_ids) {
-		if (domain_of_cpu(cpu) == domain) {
-			bpf_cpumask_set_cpu(cpu, mask);
-			nr_cpus++;
-		}
-	}
+	mask = bpf_kptr_xchg(&dom->node_cpumask, mask);
+	if (mask)
+		bpf_cpumask_release(mask);
+	mask = create_mask(domain, false, &nr_cpus);
+	if (!mask)
+		return -ENOMEM;
 	dom->nr_cpus = nr_cpus;
 	mask = bpf_kptr_xchg(&dom->cpumask, mask);
 	if (mask)

@@ -45,10 +45,9 @@ static __always_inline void clamp_vtime(struct task_struct *p, struct task_ctx *
 		scx_bpf_task_set_dsq_vtime(p, vtime_clamp(p->scx.dsq_vtime, dom->vtime_now, conf.slice_ns));
 }
 
-static __always_inline bool greedy_allowed(u32 domain)
+/* Would the task be one of at least `threshold` waiting at home? A threshold of 0 means never. */
+static __always_inline bool enough_waiting(u32 domain, u32 threshold)
 {
-	u32 threshold = conf.greedy_threshold;
-
 	return threshold && scx_bpf_dsq_nr_queued(domain_dsq(domain)) + 1 >= threshold;
 }
 
@@ -60,25 +59,21 @@ static __always_inline s32 claim_idle_cpu(struct task_struct *p, struct task_ctx
 					  bool *greedy)
 {
 	struct domain_ctx *dom = domain_ctx(tctx->domain);
-	const struct cpumask *home = dom ? domain_cpumask(dom) : NULL;
+	const struct cpumask *home = dom ? domain_cpumask(dom) : NULL, *node;
 	s32 cpu;
 
 	*greedy = false;
 	if (!home)
 		return -ENOENT;
 	cpu = scx_bpf_select_cpu_and(p, prev_cpu, wake_flags, home, 0);
-	if (cpu >= 0 || !greedy_allowed(tctx->domain))
+	/* Both thresholds count from `greedy_threshold`: 0 there switches all stealing off. */
+	if (cpu >= 0 || !enough_waiting(tctx->domain, conf.greedy_threshold))
 		return cpu;
 	*greedy = true;
-	if (!conf.greedy_threshold_x_node) {
-		cpu = scx_bpf_select_cpu_and(p, prev_cpu, wake_flags, p->cpus_ptr, SCX_PICK_IDLE_IN_NODE);
-		/* Previous CPU may lie on another node than home; the claim is then given up for the queue. */
-		if (cpu >= 0 && node_of_domain(domain_of_cpu(cpu)) != node_of_domain(tctx->domain)) {
-			scx_bpf_kick_cpu(cpu, SCX_KICK_IDLE);
-			return -ENOENT;
-		}
+	node = node_cpumask(dom);
+	cpu = node ? scx_bpf_select_cpu_and(p, prev_cpu, wake_flags, node, 0) : -ENOENT;
+	if (cpu >= 0 || !enough_waiting(tctx->domain, conf.greedy_threshold_x_node))
 		return cpu;
-	}
 	return scx_bpf_select_cpu_and(p, prev_cpu, wake_flags, p->cpus_ptr, 0);
 }
 
@@ -96,7 +91,7 @@ static __always_inline s32 any_home_cpu(struct task_struct *p, u32 domain)
 
 	if (!mask)
 		return -ENOENT;
-	cpu = bpf_cpumask_any_and_distribute(p->cpus_ptr, mask);
+	cpu = bpf_cpumask_any_and_distribute(affinity(p), mask);
 	return cpu < conf.nr_cpu_ids ? (s32)cpu : -ENOENT;
 }
 
@@ -127,7 +122,7 @@ s32 BPF_STRUCT_OPS(domain_balancer_select_cpu, struct task_struct *p, s32 prev_c
 		count_direct(cpu, prev_cpu, greedy);
 		return cpu;
 	}
-	if (domain_of_cpu(prev_cpu) == tctx->domain && bpf_cpumask_test_cpu(prev_cpu, p->cpus_ptr))
+	if (domain_of_cpu(prev_cpu) == tctx->domain && bpf_cpumask_test_cpu(prev_cpu, affinity(p)))
 		return prev_cpu;
 	cpu = any_home_cpu(p, tctx->domain);
 	return cpu >= 0 ? cpu : prev_cpu;
@@ -136,7 +131,7 @@ s32 BPF_STRUCT_OPS(domain_balancer_select_cpu, struct task_struct *p, s32 prev_c
 /* Waits in the queue of the only CPU the task may use. */
 static __always_inline void enqueue_pinned(struct task_struct *p, struct task_ctx *tctx, u64 enq_flags)
 {
-	u32 cpu = bpf_cpumask_first(p->cpus_ptr);
+	u32 cpu = bpf_cpumask_first(affinity(p));
 
 	if (is_kthread(p)) {
 		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_for(tctx->domain), enq_flags);

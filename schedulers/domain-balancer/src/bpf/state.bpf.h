@@ -41,6 +41,8 @@ struct domain_ctx {
 	u32 nr_runnable;
 	u32 nr_cpus;
 	struct bpf_cpumask __kptr *cpumask;
+	/* All CPUs of the domain's node that are in some domain, its own included. */
+	struct bpf_cpumask __kptr *node_cpumask;
 };
 
 struct {
@@ -136,11 +138,27 @@ static __always_inline bool is_kthread(const struct task_struct *p)
 	return p->flags & PF_KTHREAD;
 }
 
-static __always_inline bool may_run_in(const struct task_struct *p, struct domain_ctx *dom)
+static __always_inline const struct cpumask *node_cpumask(struct domain_ctx *dom)
+{
+	struct bpf_cpumask *mask = dom->node_cpumask;
+
+	return mask ? (const struct cpumask *)mask : NULL;
+}
+
+/*
+ * The task's affinity. Not p->cpus_ptr: that names a single CPU while the task has migration disabled, which says
+ * nothing about where its home can be.
+ */
+static __always_inline const struct cpumask *affinity(struct task_struct *p)
+{
+	return &p->cpus_mask;
+}
+
+static __always_inline bool may_run_in(struct task_struct *p, struct domain_ctx *dom)
 {
 	const struct cpumask *mask = domain_cpumask(dom);
 
-	return mask && bpf_cpumask_intersects(p->cpus_ptr, mask);
+	return mask && bpf_cpumask_intersects(affinity(p), mask);
 }
 
 #endif /* DOMAIN_BALANCER_STATE_BPF_H */
