@@ -2,24 +2,27 @@
 /*
  * Running average of a step function, with an exponential half-life.
  *
- * What it does: `struct ravg` follows a value that changes in steps ("this task runs: 1", "this domain has 300
- * of runnable weight") and answers "what was it on average lately", where a moment one half-life ago counts half
- * as much as the present one. Between two updates the value is constant, so the average has the closed form
+ * What it does: `struct ravg` follows a value that changes in steps ("this task runs: 1", "this domain has
+ * 300 of runnable weight") and answers "what was it on average lately", where a moment one half-life ago
+ * counts half as much as the present one. Between two updates the value is constant, so the average has the
+ * closed form
  *
  *         avg(t) = val + (avg(t0) - val) * 2^-((t - t0) / half_life)
  *
- * and no timer has to visit idle objects. Aggregates (per domain, per weight bucket) are running averages too:
- * because the formula is linear, the average of a sum is the sum of the averages, and a task's share moves from
- * one aggregate to another with ravg_sub() and ravg_add().
+ * and no timer has to visit idle objects. Aggregates (per domain, per weight bucket) are running averages
+ * too: because the formula is linear, the average of a sum is the sum of the averages, and a task's share
+ * moves from one aggregate to another with ravg_sub() and ravg_add().
  *
- * Precision: 2^-x comes from two 64-entry tables and a cubic, in 1.63 fixed point, good to 2^-54; every update
- * rounds to nearest. Error against exact arithmetic: below 1e-6 relative plus one unit of 2^-32 per update.
+ * Precision: 2^-x comes from two 64-entry tables and a cubic, in 1.63 fixed point, good to 2^-54; every
+ * update rounds to nearest. Error against exact arithmetic: below 1e-6 relative plus one unit of 2^-32 per
+ * update.
  *
  * Relies on: the includer for u32/u64 (vmlinux.h, or plain_types.h otherwise); one clock for all calls on
  * objects that exchange contributions; the caller's lock around every object (nothing here is atomic).
- * Straight-line code without calls, so it may be used inside a bpf_spin_lock section.
+ * No loops and no calls, so it may be used inside a bpf_spin_lock section.
  *
- * Does not handle: half-lives above RAVG_HALF_LIFE_MAX_NS (they count as that), values that vary between updates.
+ * Does not handle: half-lives above RAVG_HALF_LIFE_MAX_NS (they count as that), values that vary between
+ * updates.
  */
 #ifndef BPF_COMMON_RAVG_H
 #define BPF_COMMON_RAVG_H
@@ -87,8 +90,8 @@ static const u64 ravg_pow2_fine[64] = {
 };
 
 /*
- * a * b / 2^63, rounded to nearest, for b <= 2^63. BPF has neither a 128-bit type nor a high multiply, hence the
- * four 32-bit products.
+ * a * b / 2^63, rounded to nearest, for b <= 2^63. BPF has neither a 128-bit type nor a high multiply, hence
+ * the four 32-bit products.
  */
 static __always_inline u64 ravg_mul63(u64 a, u64 b)
 {
@@ -98,7 +101,7 @@ static __always_inline u64 ravg_mul63(u64 a, u64 b)
 	u64 mid;
 
 #ifdef __bpf__
-	/* Hides the idiom from compilers that would rebuild a 128-bit product, which BPF can only call out for. */
+	/* Hides the idiom from compilers that rebuild a 128-bit product: BPF would have to call for it. */
 	__asm__("" : "+r"(cross));
 #endif
 	mid = (low >> 32) + (cross & 0xffffffffULL) + (cross2 & 0xffffffffULL);
@@ -150,8 +153,8 @@ static __always_inline u64 ravg_decay(u64 distance, u64 elapsed_ns, u64 half_lif
 }
 
 /*
- * The average at now_ns, 32.32 fixed point; r is not changed. A now_ns before the last update (clocks of two CPUs
- * may differ a little) reads the average of that update. With half_life_ns 0 the average is the value.
+ * The average at now_ns, 32.32 fixed point; r is not changed. A now_ns before the last update (clocks of two
+ * CPUs may differ a little) reads the average of that update. With half_life_ns 0 the average is the value.
  */
 static __always_inline u64 ravg_read(const struct ravg *r, u64 now_ns, u64 half_life_ns)
 {
@@ -170,8 +173,8 @@ static __always_inline u64 ravg_read(const struct ravg *r, u64 now_ns, u64 half_
 }
 
 /*
- * Brings r to now_ns with the value it had, then lets new_val hold from there on. When now_ns is before the last
- * update, nothing decays and the time of that update is kept.
+ * Brings r to now_ns with the value it had, then lets new_val hold from there on. When now_ns is before the
+ * last update, nothing decays and the time of that update is kept.
  */
 static __always_inline void ravg_update(struct ravg *r, u32 new_val, u64 now_ns, u64 half_life_ns)
 {
@@ -208,8 +211,8 @@ static __always_inline void ravg_minus(struct ravg *aggregate, const struct ravg
 }
 
 /*
- * Adds the contribution of part (average and value) to the aggregate. Both are brought to now_ns, or to the later of
- * their updates when that clock runs behind. Saturates.
+ * Adds the contribution of part (average and value) to the aggregate. Both are brought to now_ns, or to the
+ * later of their updates when that clock runs behind. Saturates.
  */
 static __always_inline void ravg_add(struct ravg *aggregate, struct ravg *part, u64 now_ns, u64 half_life_ns)
 {
@@ -220,8 +223,8 @@ static __always_inline void ravg_add(struct ravg *aggregate, struct ravg *part, 
 }
 
 /*
- * Takes the contribution of part out of the aggregate, both brought to the same moment as in ravg_add(). Stops at 0:
- * rounding may leave the aggregate a few 2^-32 short of the sum of its parts.
+ * Takes the contribution of part out of the aggregate, both brought to the same moment as in ravg_add().
+ * Stops at 0: rounding may leave the aggregate a few 2^-32 short of the sum of its parts.
  */
 static __always_inline void ravg_sub(struct ravg *aggregate, struct ravg *part, u64 now_ns, u64 half_life_ns)
 {
@@ -232,9 +235,9 @@ static __always_inline void ravg_sub(struct ravg *aggregate, struct ravg *part, 
 }
 
 /*
- * Moves the contribution of part from one aggregate to another; all three are brought to the same moment. The sum of
- * the aggregates is unchanged to the last bit unless one of them saturates. `to` always receives the whole part, so
- * that it stays the sum of its parts even if `from` was not.
+ * Moves the contribution of part from one aggregate to another; all three are brought to the same moment. The
+ * sum of the aggregates is unchanged to the last bit unless one of them saturates. `to` always receives the
+ * whole part, so that it stays the sum of its parts even if `from` was not.
  */
 static __always_inline void ravg_transfer(struct ravg *from, struct ravg *to, struct ravg *part, u64 now_ns,
 					  u64 half_life_ns)

@@ -2,13 +2,13 @@
 /*
  * Weighted virtual time: the key by which queues order their tasks.
  *
- * What it does: charges CPU time scaled by weight (100 = nice 0 is charged one to one), compares times across the
- * wrap of 64 bits, bounds how far a task may be behind or ahead of its queue, and carries a task's lag to another
- * queue.
+ * What it does: charges CPU time scaled by weight (100 = nice 0 is charged one to one), compares times across
+ * the wrap of 64 bits, bounds how far a task may be behind or ahead of its queue, and carries a task's lag to
+ * another queue.
  *
- * Relies on: the includer for u32/u64/s64/bool (vmlinux.h, or plain_types.h and stdbool.h otherwise); times that are
- * compared lie within 2^63 ns (292 years of virtual time) of each other, which vtime_clamp() at every enqueue keeps.
- * Does not handle: locking; who advances the queue's own time and when.
+ * Relies on: the includer for u32/u64/s64/bool (vmlinux.h, or plain_types.h and stdbool.h otherwise); times
+ * that are compared lie within 2^63 ns (292 years of virtual time) of each other, which vtime_clamp() at
+ * every enqueue keeps. Does not handle: locking; who advances the queue's own time and when.
  */
 #ifndef BPF_COMMON_VTIME_H
 #define BPF_COMMON_VTIME_H
@@ -27,12 +27,12 @@
 
 /*
  * A task may be this many slices ahead of its queue. It is what the lowest weight (1) is charged for one full
- * slice, so ordinary fairness is untouched, while no history (a weight that was raised, a queue whose time ran
- * slower) can strand a task for longer.
+ * slice, so ordinary fairness is untouched, while no history (a weight that was raised, a queue whose time
+ * ran slower) can strand a task for longer.
  */
 #define VTIME_MAX_AHEAD_SLICES 100
 
-/* Longer slices count as this (417 days), so that VTIME_MAX_AHEAD_SLICES of them stay far below half the range. */
+/* Longer slices count as this (417 days): VTIME_MAX_AHEAD_SLICES of them stay far below half the range. */
 #define VTIME_SLICE_MAX_NS (1ULL << 55)
 
 /* a comes before b. Times exactly 2^63 apart each count as before the other. */
@@ -42,8 +42,8 @@ static __always_inline bool vtime_before(u64 a, u64 b)
 }
 
 /*
- * What used_ns of CPU time costs a task of that weight; weight 0 counts as 1. Never above 2^63 - 1, so charging
- * never makes a task look earlier.
+ * What used_ns of CPU time costs a task of that weight; weight 0 counts as 1. Never above 2^63 - 1, so
+ * charging never makes a task look earlier.
  */
 static __always_inline u64 vtime_delta(u64 used_ns, u32 weight)
 {
@@ -55,8 +55,8 @@ static __always_inline u64 vtime_delta(u64 used_ns, u32 weight)
 }
 
 /*
- * Bounds a task's time around its queue's time `now`: not before now - slice (sleeping earns at most one slice of
- * credit) and not after now + VTIME_MAX_AHEAD_SLICES slices.
+ * Bounds a task's time around its queue's time `now`: not before now - slice (sleeping earns at most one
+ * slice of credit) and not after now + VTIME_MAX_AHEAD_SLICES slices.
  */
 static __always_inline u64 vtime_clamp(u64 vtime, u64 now, u64 slice_ns)
 {
@@ -71,7 +71,7 @@ static __always_inline u64 vtime_clamp(u64 vtime, u64 now, u64 slice_ns)
 	return vtime;
 }
 
-/* The task's time in a queue at to_now that leaves it as far from that queue's time as it was from from_now. */
+/* The task's time in a queue at to_now: as far from that queue's time as it was from from_now. */
 static __always_inline u64 vtime_rebase(u64 vtime, u64 from_now, u64 to_now)
 {
 	return to_now + (vtime - from_now);

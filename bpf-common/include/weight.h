@@ -2,9 +2,10 @@
 /*
  * Buckets of task weights, so that load can be kept per (domain, weight) in a small table.
  *
- * What it does: maps a weight 1..10000 (100 = nice 0, the scale of sched_ext and of cgroup cpu.weight) to one of
- * 90 buckets and back to a weight that stands for the bucket. Below 16 every weight has its own bucket; above, each
- * power of two is cut into 8 equal parts, so the representative is within 1/16 of any weight of its bucket.
+ * What it does: maps a weight 1..10000 (100 = nice 0, the scale of sched_ext and of cgroup cpu.weight) to one
+ * of 90 buckets and back to a weight that stands for the bucket. Below 16 every weight has its own bucket;
+ * above, each power of two is cut into 8 equal parts, so the representative is within 1/16 of any weight of
+ * its bucket.
  *
  * Relies on: the includer for u32 (vmlinux.h, or plain_types.h otherwise). No branches, no tables.
  * Does not handle: weights outside the range (clamped) and bucket numbers outside 0..89 (taken as the last).
@@ -32,8 +33,8 @@ static __always_inline u32 weight_clamp(u32 weight)
 }
 
 /*
- * floor(log2(value)) for 1 <= value < 2^16. BPF has no count-leading-zeroes; the borrow of a subtraction serves as
- * the comparison, which spares the verifier the branches.
+ * floor(log2(value)) for 1 <= value < 2^16. BPF has no count-leading-zeroes; the borrow of a subtraction
+ * serves as the comparison, which spares the verifier the branches.
  */
 static __always_inline u32 weight_log2(u32 value)
 {
@@ -62,8 +63,8 @@ static __always_inline u32 weight_bucket(u32 weight)
 }
 
 /*
- * The weight that stands for a bucket: the middle of its lowest and highest weight, rounded down. The last bucket
- * ends at WEIGHT_MAX; bucket 0, which no weight has, counts as WEIGHT_MIN.
+ * The weight that stands for a bucket: the middle of its lowest and highest weight, rounded down. The last
+ * bucket ends at WEIGHT_MAX; bucket 0, which no weight has, counts as WEIGHT_MIN.
  */
 static __always_inline u32 weight_bucket_rep(u32 bucket)
 {

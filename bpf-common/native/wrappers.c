@@ -3,8 +3,8 @@
  * The inline functions of the headers as ordinary symbols for Rust tests.
  *
  * What it does: one wrapper per function, named bpf_common_<function>, plus the constants in one struct.
- * Relies on: src/native.rs declaring the same signatures; the assertions below hold the shared struct's layout.
- * Does not handle: BPF; this file is compiled for the machine that runs the tests.
+ * Relies on: src/native.rs declaring the same signatures; the assertions below hold the shared struct's
+ * layout. Does not handle: BPF; this file is compiled for the machine that runs the tests.
  */
 #include <stddef.h>
 
@@ -13,9 +13,9 @@
 #include "vtime.h"
 #include "weight.h"
 
-_Static_assert(sizeof(u8) == 1 && sizeof(u16) == 2 && sizeof(u32) == 4 && sizeof(u64) == 8, "unsigned widths");
-_Static_assert(sizeof(s8) == 1 && sizeof(s16) == 2 && sizeof(s32) == 4 && sizeof(s64) == 8, "signed widths");
-_Static_assert((s8)-1 < 0 && (s16)-1 < 0 && (s32)-1 < 0 && (s64)-1 < 0, "signed types");
+_Static_assert(sizeof(u8) == 1 && sizeof(u16) == 2 && sizeof(u32) == 4 && sizeof(u64) == 8, "unsigned");
+_Static_assert(sizeof(s8) == 1 && sizeof(s16) == 2 && sizeof(s32) == 4 && sizeof(s64) == 8, "signed");
+_Static_assert((s8)-1 < 0 && (s16)-1 < 0 && (s32)-1 < 0 && (s64)-1 < 0, "signs");
 _Static_assert(sizeof(struct ravg) == 24, "struct ravg has no hidden padding");
 _Static_assert(offsetof(struct ravg, avg) == 0, "avg");
 _Static_assert(offsetof(struct ravg, val_at) == 8, "val_at");
@@ -98,7 +98,8 @@ void bpf_common_ravg_sub(struct ravg *aggregate, struct ravg *part, u64 now_ns, 
 	ravg_sub(aggregate, part, now_ns, half_life_ns);
 }
 
-void bpf_common_ravg_transfer(struct ravg *from, struct ravg *to, struct ravg *part, u64 now_ns, u64 half_life_ns)
+void bpf_common_ravg_transfer(struct ravg *from, struct ravg *to, struct ravg *part, u64 now_ns,
+			      u64 half_life_ns)
 {
 	ravg_transfer(from, to, part, now_ns, half_life_ns);
 }

@@ -98,7 +98,7 @@ fn tolerance(expected: f64, updates: u32) -> f64 {
 }
 
 proptest! {
-    #![proptest_config(config(1500))]
+    #![proptest_config(config(800))]
 
     #[test]
     fn c_and_rust_agree(
