@@ -163,15 +163,16 @@ impl CostModel {
     /// The cost of a move. An infinite term decides alone: its opposite in another term cannot turn the sum into NaN.
     pub(crate) fn total(&self, context: &MoveContext<'_>) -> Result<f64, PlanError> {
         let mut sum = 0.0;
-        let mut forbidden = false;
         for (name, cost) in self.terms(context) {
             if cost.is_nan() {
                 return Err(nan(name, context.task.id, cost));
             }
-            forbidden |= cost == f64::INFINITY;
+            if cost == f64::INFINITY {
+                return Ok(cost);
+            }
             sum += cost;
         }
-        Ok(if forbidden { f64::INFINITY } else { sum })
+        Ok(sum)
     }
 }
 

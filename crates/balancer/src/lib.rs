@@ -34,6 +34,36 @@
 //! 6. In one round a group gives away at most the push limit's share of the load it had when its level began (the last
 //!    task may cross the line, so that a limit smaller than every task does not stop everything), and a task moves at
 //!    most once.
+//!
+//! # Example
+//!
+//! ```
+//! use balancer::{DomainMask, DomainPlace, Ledger, LevelParams, PlanParams, Task, TaskId, TaskKind, Tree, weights};
+//!
+//! // Two nodes of two domains with two CPUs each; 24 busy tasks, all in domain 0.
+//! let places = (0..4).map(|domain| DomainPlace { path: vec![domain / 2, domain], capacity: 2.0 }).collect();
+//! let tree = Tree::new(vec![LevelParams::named("node"), LevelParams::named("domain")], places)?;
+//! let mut ledger = Ledger::new(tree.domains());
+//! ledger.set(0, weights::weight_bucket(100), 24.0)?;
+//! let mut source = |_domain| {
+//!     Ok((1..=24)
+//!         .map(|pid| Task {
+//!             id: TaskId { pid, generation: 1 },
+//!             weight: 100,
+//!             duty_cycle: 1.0,
+//!             allowed: DomainMask::all(4),
+//!             preferred: DomainMask::empty(),
+//!             last_moved_ns: 0,
+//!             cgroup: 0,
+//!             kind: TaskKind::Normal,
+//!         })
+//!         .collect())
+//! };
+//! let plan = balancer::plan(&tree, &ledger, &mut source, &PlanParams::default())?;
+//! assert_eq!(plan.moves.len(), 18);
+//! assert_eq!(plan.predicted_loads, [6.0; 4]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![forbid(unsafe_code)]
 
 mod contest;

@@ -28,7 +28,7 @@ pub struct CommonArgs {
     #[arg(long)]
     pub help_stats: bool,
 
-    /// Unix socket that serves statistics [default: /run/<scheduler>/stats.sock]
+    /// Unix socket that serves statistics (default: /run/SCHEDULER/stats.sock)
     #[arg(long, value_name = "PATH")]
     pub stats_socket: Option<PathBuf>,
 
@@ -79,4 +79,12 @@ pub fn version_text(package_version: &str) -> String {
     let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
     let commit = option_env!("RUNTIME_COMMIT").map(|commit| format!("commit {commit}, ")).unwrap_or_default();
     format!("{package_version} ({commit}{}, {profile})", env!("RUNTIME_TARGET"))
+}
+
+/// A command-line error as one line, without usage text: what is wrong and with which option.
+pub fn usage_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let words = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+    let words = words.strip_prefix("error: ").unwrap_or(&words).trim_end_matches(':');
+    format!("{words}; --help lists what there is")
 }

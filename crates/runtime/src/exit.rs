@@ -260,8 +260,12 @@ fn own_status(error: &(dyn StdError + 'static)) -> Option<u8> {
     if let Some(KernelExit(record)) = error.downcast_ref::<KernelExit>() {
         return Some(record.exit_status());
     }
-    if error.is::<UsageError>() || error.is::<clap::Error>() {
+    if error.is::<UsageError>() {
         return Some(USAGE);
+    }
+    if let Some(error) = error.downcast_ref::<clap::Error>() {
+        // Help and version come as "errors" too, and end with 0.
+        return Some(if error.use_stderr() { USAGE } else { OK });
     }
     if error.is::<PrivilegeError>() {
         return Some(NO_RIGHTS);

@@ -20,6 +20,7 @@ pub mod exit;
 pub mod libbpf;
 pub mod logging;
 pub mod preflight;
+pub mod priority;
 pub mod privileges;
 pub mod report;
 pub mod seam;

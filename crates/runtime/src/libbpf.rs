@@ -18,6 +18,9 @@ use crate::seam::{BpfObject, Entry, SeamError};
 /// Largest context of a syscall program, as the kernel has it.
 const MAX_CONTEXT_BYTES: usize = u16::MAX as usize;
 
+/// Largest buffer (of keys, or of values) for reading a whole map in one call.
+const MAX_BATCH_BYTES: u64 = 64 << 20;
+
 /// Where a global variable lies.
 #[derive(Clone, Debug)]
 struct Place {
@@ -111,23 +114,12 @@ impl BpfObject for LibbpfObject<'_> {
 
     fn map_entries(&self, map: &str) -> Result<Vec<Entry>, SeamError> {
         let handle = self.map(map)?;
-        // The kernel starts again at the first key when the one it stood on is deleted meanwhile: known keys are
-        // skipped, and the walk ends after as many steps as twice the map can hold. Batched look-up would save system
-        // calls, but the library ends such a walk silently on any error.
-        let limit = (handle.max_entries() as usize).saturating_mul(2).saturating_add(16);
-        let mut seen = HashSet::new();
-        let mut entries = Vec::new();
-        for key in handle.keys().take(limit) {
-            if !seen.insert(key.clone()) {
-                continue;
-            }
-            let value =
-                handle.lookup(&key, MapFlags::ANY).map_err(|error| refused("look-up", map, &error))?;
-            if let Some(value) = value {
-                entries.push((key, value));
-            }
+        let entries = whole_map(handle).map_err(|error| refused("walk", map, &error))?;
+        // The library hides errors of a batched look-up: it looks like an empty map.
+        if !entries.is_empty() || handle.keys().next().is_none() {
+            return Ok(entries);
         }
-        Ok(entries)
+        walk(map, handle)
     }
 
     fn map_update(&mut self, map: &str, key: &[u8], value: &[u8]) -> Result<(), SeamError> {
@@ -168,6 +160,39 @@ impl BpfObject for LibbpfObject<'_> {
         let output = handle.test_run(input).map_err(|error| refused("run", program, &error))?;
         Ok(output.return_value.cast_signed())
     }
+}
+
+/// All elements by one batched look-up, which no change of the map disturbs; nothing if the map is too large for that.
+fn whole_map(map: &Map<'_>) -> libbpf_rs::Result<Vec<Entry>> {
+    let count = map.max_entries();
+    let largest = map.key_size().max(map.value_size()).max(4);
+    if u64::from(count) * u64::from(largest) > MAX_BATCH_BYTES {
+        return Ok(Vec::new());
+    }
+    Ok(map.lookup_batch(count, MapFlags::ANY, MapFlags::ANY)?.collect())
+}
+
+/// All elements key by key, for maps that have no batched look-up or are too large for it. The kernel starts again at
+/// the first key when the one it stood on was deleted meanwhile: known keys are skipped, and a map that changes so fast
+/// that the walk gets nowhere is an error.
+fn walk(name: &str, map: &Map<'_>) -> Result<Vec<Entry>, SeamError> {
+    let limit = (map.max_entries() as usize).saturating_mul(4).saturating_add(64);
+    let mut seen = HashSet::new();
+    let mut entries = Vec::new();
+    for (step, key) in map.keys().enumerate() {
+        if step >= limit {
+            let reason = "it changes faster than it can be read".to_owned();
+            return Err(SeamError::Refused { operation: "walk", name: name.to_owned(), errno: None, reason });
+        }
+        if !seen.insert(key.clone()) {
+            continue;
+        }
+        let value = map.lookup(&key, MapFlags::ANY).map_err(|error| refused("look-up", name, &error))?;
+        if let Some(value) = value {
+            entries.push((key, value));
+        }
+    }
+    Ok(entries)
 }
 
 fn check_size(map: &str, expected: u32, bytes: &[u8]) -> Result<(), SeamError> {

@@ -86,11 +86,11 @@ pub trait BpfObject {
     /// As [`BpfObject::map_lookup`]; also a map that is not per-CPU.
     fn map_lookup_percpu(&self, map: &str, key: &[u8]) -> Result<Option<Vec<Vec<u8>>>, SeamError>;
 
-    /// The elements of a hash or array map (not per-CPU). Elements that come or go during the walk may be missing;
-    /// none appears twice.
+    /// The elements of a hash or array map (not per-CPU). Those that are there all the time are all found; those that
+    /// come or go meanwhile may be missing; none appears twice.
     ///
     /// # Errors
-    /// As [`BpfObject::map_lookup`].
+    /// As [`BpfObject::map_lookup`]; also a map that changes too fast to be read.
     fn map_entries(&self, map: &str) -> Result<Vec<Entry>, SeamError>;
 
     /// Sets the value at `key`, creating the element where the map type allows.

@@ -98,7 +98,7 @@ impl Tree {
         if present.is_empty() {
             return Err(TopologyError::NoSysfs { path: self.cpu_dir.clone() });
         }
-        let possible = possible.unwrap_or_default().union(&present);
+        let possible = possible.unwrap_or_else(|| present.clone());
         Ok((present, possible))
     }
 

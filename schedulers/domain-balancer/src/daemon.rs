@@ -11,8 +11,8 @@ use runtime::preflight::{self, Roots};
 use runtime::report::report_exit;
 use runtime::signals::{Shutdown, Wake};
 use runtime::stats::{Feed, Printer, StatsServer, StatsSocket};
-use runtime::{privileges, stats};
-use topology::{DomainSpec, Topology};
+use runtime::{priority, privileges, stats};
+use topology::Topology;
 use tracing::warn;
 
 use crate::NAME;
@@ -30,8 +30,9 @@ use crate::stats::Metrics;
 pub fn schedule(options: &Options) -> Result<()> {
     let shutdown = Shutdown::install().context("cannot handle signals")?;
     // A bad mask is an error of the operator whatever this kernel can do, so it is told first.
-    let mut machine = read_machine(options, &options.domains)?;
+    let mut machine = Machine::new(live_topology()?, &options.domains, options.max_cpus_per_domain)?;
     preflight::check(&Roots::default())?;
+    priority::raise();
     let mut socket = Some(StatsSocket::bind(&options.common.socket_path(NAME))?);
     let mut host = LiveHost::new(shutdown, options.common.stats);
     let mut server: Option<StatsServer> = None;
@@ -55,16 +56,18 @@ pub fn schedule(options: &Options) -> Result<()> {
             }
         }
         totals.restarts += 1;
-        machine = read_machine(options, &options.domains)?;
+        // Masks that were right before a CPU came or went are fitted to the machine as it is now.
+        let topology = live_topology()?;
+        let domains = options.domains.adapted(&topology);
+        machine = Machine::new(topology, &domains, options.max_cpus_per_domain)?;
     }
     drop(server);
     eprintln!("{NAME} detached");
     Ok(())
 }
 
-fn read_machine(options: &Options, spec: &DomainSpec) -> Result<Machine> {
-    let topology = Topology::live().context("cannot read the topology of this machine")?;
-    Machine::new(topology, spec, options.max_cpus_per_domain)
+fn live_topology() -> Result<Topology> {
+    Topology::live().context("cannot read the topology of this machine")
 }
 
 fn drop_privileges() {

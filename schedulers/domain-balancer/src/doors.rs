@@ -21,7 +21,7 @@ pub fn domain_loads(object: &mut dyn BpfObject, domains: usize, half_life_ns: u6
     let mut args = abi::db_snapshot_domains_args::zeroed();
     seam::run(object, "snapshot_domains", &mut args)?;
     let domains = (0..domains).map(|domain| domain_load(object, domain, args.at_ns, half_life_ns));
-    Ok(DomainLoads { at_ns: args.at_ns, domains: domains.collect::<Result<_, _>>()? })
+    Ok(DomainLoads { at_ns: args.at_ns, nr_tasks: args.nr_tasks, domains: domains.collect::<Result<_, _>>()? })
 }
 
 fn domain_load(object: &dyn BpfObject, domain: usize, at_ns: u64, half_life_ns: u64) -> Result<DomainLoad, SeamError> {

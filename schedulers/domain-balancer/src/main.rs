@@ -16,7 +16,10 @@ use runtime::{args, logging, stats};
 use topology::Topology;
 
 fn main() -> ExitCode {
-    let options = Options::parse();
+    let options = match Options::try_parse() {
+        Ok(options) => options,
+        Err(error) => return usage(&error),
+    };
     logging::init(options.common.verbose);
     match dispatch(&options) {
         Ok(()) => ExitCode::SUCCESS,
@@ -50,4 +53,14 @@ fn dispatch(options: &Options) -> Result<()> {
         return Ok(());
     }
     daemon::schedule(options)
+}
+
+/// Help goes to standard output as it is; an error is one line like every other.
+fn usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        print!("{error}");
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("{NAME}: {}", args::usage_line(error));
+    ExitCode::from(runtime::exit::USAGE)
 }

@@ -197,6 +197,7 @@ impl<'a> Round<'a> {
             at_ns: host.now_ns(),
             cpu_busy_pct: host.cpu_busy_pct(),
             nr_runnable: loads.domains.iter().map(|load| u64::from(load.nr_runnable)).sum(),
+            nr_tasks: loads.nr_tasks,
             saturated: view.saturated.into(),
             planned: self.totals.planned,
             applied: counters.applied,

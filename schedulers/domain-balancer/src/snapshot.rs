@@ -6,6 +6,8 @@
 pub struct DomainLoads {
     /// Time of the snapshot on the BPF clock, ns.
     pub at_ns: u64,
+    /// Tasks the scheduler keeps a context for, sleeping ones included.
+    pub nr_tasks: u64,
     /// Indexed by domain.
     pub domains: Vec<DomainLoad>,
 }

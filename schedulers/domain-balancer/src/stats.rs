@@ -54,6 +54,8 @@ pub struct Metrics {
     pub cpu_busy_pct: f64,
     #[stat(desc = "Tasks that wait or run, at the moment")]
     pub nr_runnable: u64,
+    #[stat(desc = "Tasks that have a context, sleeping ones included")]
+    pub nr_tasks: u64,
     #[stat(desc = "Whether all duty cycles together exceed the machine, so that weights count: 0 or 1")]
     pub saturated: u64,
     #[stat(desc = "Moves planned")]
@@ -119,9 +121,10 @@ impl Metrics {
     pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(
             out,
-            "round {}  cpu {:.1}%  runnable {}  spread {:.2}{}",
+            "round {}  cpu {:.1}%  tasks {} runnable {}  spread {:.2}{}",
             self.round,
             self.cpu_busy_pct,
+            self.nr_tasks,
             self.nr_runnable,
             self.spread(),
             if self.saturated > 0 { "  saturated" } else { "" },

@@ -86,3 +86,27 @@ fn the_version_names_the_target() {
     assert!(text.starts_with("1.2.3 (") && text.contains("linux") && text.ends_with(')'), "{text}");
     assert!(!text.contains('\n'));
 }
+
+/// A bad command line is told in one line that names the option.
+#[test]
+fn usage_errors_are_one_line() {
+    use clap::Parser;
+
+    #[derive(Debug, clap::Parser)]
+    struct Program {
+        #[command(flatten)]
+        common: CommonArgs,
+    }
+
+    for (arguments, words) in [
+        (vec!["--monitor", "0"], "--monitor"),
+        (vec!["--no-such-option"], "--no-such-option"),
+        (vec!["--stats", "1", "--monitor", "1"], "--monitor"),
+        (vec!["--exit-dump-len", "many"], "many"),
+    ] {
+        let error = Program::try_parse_from([&["program"], &arguments[..]].concat()).expect_err("bad arguments");
+        let line = usage_line(&error);
+        assert!(line.contains(words) && !line.contains('\n') && !line.contains("Usage"), "{line}");
+        assert!(!line.starts_with("error"), "{line}");
+    }
+}

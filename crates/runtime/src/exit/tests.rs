@@ -94,6 +94,9 @@ fn the_status_comes_from_anywhere_in_the_chain() {
     assert_eq!(status_of(&Wrapped(KernelExit(record(1026, 0)))), KERNEL_ERROR);
     assert_eq!(status_of(&MonitorError::Denied { path: PathBuf::from("/x") }), NO_RIGHTS);
     assert_eq!(status_of(&Wrapped(io::Error::other("?"))), FAILURE);
+    let clap = |arguments: &[&str]| clap::Command::new("x").try_get_matches_from(arguments).unwrap_err();
+    assert_eq!(status_of(&clap(&["x", "--bogus"])), USAGE);
+    assert_eq!(status_of(&clap(&["x", "--help"])), OK);
     // What libbpf was denied counts as missing rights, what else it fails at does not.
     assert_eq!(status_of(&Wrapped(libbpf_rs::Error::from_raw_os_error(1))), NO_RIGHTS);
     assert_eq!(status_of(&Wrapped(libbpf_rs::Error::from_raw_os_error(22))), FAILURE);

@@ -66,6 +66,7 @@ pub fn domains(t: &Topology, d: &DomainSet) {
         assert_eq!(domain.capacity, t.capacity(&domain.cpus));
         let on_node = |n: usize| t.nodes[n].cpus.intersection(&domain.cpus).len();
         assert!((0..t.nodes.len()).all(|n| on_node(n) <= on_node(domain.node)));
+        assert!((0..domain.node).all(|n| on_node(n) < on_node(domain.node)), "of equal nodes the lower one");
         let llcs: Vec<usize> =
             (0..t.llcs.len()).filter(|&l| t.llcs[l].cpus.intersects(&domain.cpus)).collect();
         assert_eq!(domain.llc, if llcs.len() == 1 { Some(llcs[0]) } else { None });

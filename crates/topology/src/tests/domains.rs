@@ -35,6 +35,8 @@ fn large_llcs_split_evenly() {
     assert_eq!(lists(&t, "llc", 6), ["0-4", "5-9", "10-14", "15-19"]);
     assert_eq!(lists(&t, "llc", 20), ["0-19"]);
     assert_eq!(lists(&t, "llc", 0), ["0-19"]);
+    // Borders are at the nearest core: 3.33 and 6.67 of 10.
+    assert_eq!(lists(&Topology::from_spec("10c").unwrap(), "llc", 4), ["0-2", "3-6", "7-9"]);
     // Siblings stay together even where that costs a part more, or a part over the limit.
     let smt = Topology::from_spec("6c2t").unwrap();
     assert_eq!(lists(&smt, "llc", 5), ["0-3", "4-7", "8-11"]);
@@ -136,6 +138,9 @@ fn masks_adapt_to_hotplug() {
     let t = Topology::from_spec("3n2l2c2t").unwrap();
     let masks: DomainSpec = "0,2-3;4;6,9;12-15;99".parse().unwrap();
     assert_eq!(masks.adapted(&t).to_string(), "0-3;4-5,16-23;6-11;12-15");
+    let flat = Topology::from_spec("4c").unwrap();
+    let tie = "0;1".parse::<DomainSpec>().unwrap();
+    assert_eq!(tie.adapted(&flat).to_string(), "0,2-3;1", "of equal ones the first");
     assert_eq!(DomainSpec::Masks(Vec::new()).adapted(&t).to_string(), "0-23");
     for spec in [masks, DomainSpec::Masks(vec![set("50-60")])] {
         check::domains(&t, &t.domains(&spec.adapted(&t), 16).unwrap());

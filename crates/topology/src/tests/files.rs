@@ -54,12 +54,21 @@ fn json_and_written_toml_are_the_same_machine() {
 }
 
 #[test]
+fn cores_without_a_shared_l2_have_their_own() {
+    let text = "[[nodes]]\nllcs = [{ cpus = \"0-3\", l2s = [{ cpus = \"2-3\" }] }, { cpus = \"4-5\" }]";
+    let t = read("m.toml", text).unwrap();
+    machine(&t);
+    let l2s: Vec<String> = t.l2s.iter().map(|l2| l2.cpus.to_string()).collect();
+    assert_eq!(l2s, ["0", "1", "2-3", "4", "5"]);
+}
+
+#[test]
 fn errors_name_the_place() {
     for (text, part) in [
         ("", "missing field `nodes`"),
         ("nodes = []", "the machine has no CPU"),
         ("[[nodes]]", "the machine has no CPU"),
-        ("[[nodes]]\nllcs = [{ cpus = \"0-\" }]", "line 2, column"),
+        ("[[nodes]]\nllcs = [{ cpus = \"0-\" }]", "line 2, column 18: "),
         ("[[nodes]]\nllcs = [{ cpus = \"0-\" }]", "CPU list \"0-\": character 3"),
         ("[[nodes]]\nllcs = [{ cpu = \"0\" }]", "unknown field `cpu`"),
         ("[[nodes]\n", "line 1"),

@@ -44,6 +44,9 @@ fn two_llcs_without_numa_or_cache_ids() {
         // An L2 of its own must not win over the shared L3, whatever the order of the directories.
         tree.core(cpu, 0, cpu, &cpu.to_string()).cache(cpu, 0, 3, None, shared);
         tree.cache(cpu, 2, 2, None, &cpu.to_string());
+        // Nor an instruction cache, however high.
+        tree.cache(cpu, 3, 4, None, &cpu.to_string());
+        tree.file(&format!("cpu/cpu{cpu}/cache/index3/type"), "Instruction");
     }
     let t = tree.read();
     assert_eq!(
@@ -186,6 +189,16 @@ fn distances_that_do_not_fit_the_nodes_fall_back() {
     tree.file("node/node1/distance", "33 10 44");
     let t = tree.read();
     assert_eq!((t.node_distance(1, 0), t.node_distance(1, 1)), (20, 10));
+}
+
+/// The list of nodes and their directories may disagree for a moment when a node comes or goes.
+#[test]
+fn nodes_without_a_directory_are_left_out() {
+    let tree = FakeSysfs::of(&Topology::from_spec("2n").unwrap());
+    tree.file("node/online", "0-2");
+    assert_eq!(tree.read().nodes.len(), 2);
+    tree.file("node/online", "7");
+    assert_eq!(tree.read().nodes.len(), 2);
 }
 
 #[test]

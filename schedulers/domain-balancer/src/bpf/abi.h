@@ -106,6 +106,8 @@ struct db_task_snapshot {
 struct db_snapshot_domains_args {
 	/* out: time of the snapshot */
 	u64 at_ns;
+	/* out: tasks that have a context */
+	u64 nr_tasks;
 };
 
 /* `snapshot_tasks`: writes task_snapshots[0 .. nr_written) with the tasks that carry load. */

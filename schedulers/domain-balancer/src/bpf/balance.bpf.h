@@ -63,11 +63,12 @@ int snapshot_domains(struct db_snapshot_domains_args *args)
 		out->nr_moved_in = dom->nr_moved_in;
 		out->nr_moved_out = dom->nr_moved_out;
 		out->nr_runnable = dom->nr_runnable;
-		out->nr_queued = scx_bpf_dsq_nr_queued(domain_dsq(domain));
+		out->nr_queued = nr_queued(domain_dsq(domain));
 		bpf_for(index, 0, WEIGHT_BUCKETS)
 			copy_bucket(out, domain, index);
 	}
 	args->at_ns = now;
+	args->nr_tasks = nr_tasks;
 	return 0;
 }
 

@@ -47,8 +47,8 @@ void BPF_STRUCT_OPS(domain_balancer_dump, struct scx_dump_ctx *dctx)
 		struct domain_ctx *dom = domain_ctx(i);
 
 		if (dom)
-			scx_bpf_dump("domain %u: node %u cpus %u runnable %u queued %d vtime %llu\n", i, node_of_domain(i),
-				     dom->nr_cpus, dom->nr_runnable, scx_bpf_dsq_nr_queued(domain_dsq(i)), dom->vtime_now);
+			scx_bpf_dump("domain %u: node %u cpus %u runnable %u queued %u vtime %llu\n", i, node_of_domain(i),
+				     dom->nr_cpus, dom->nr_runnable, nr_queued(domain_dsq(i)), dom->vtime_now);
 	}
 }
 

@@ -22,7 +22,7 @@ static __always_inline u64 slice_for(u32 domain)
 
 	if (!dom || !dom->nr_cpus)
 		return slice;
-	waiting = scx_bpf_dsq_nr_queued(domain_dsq(domain)) / dom->nr_cpus;
+	waiting = nr_queued(domain_dsq(domain)) / dom->nr_cpus;
 	if (waiting)
 		slice /= waiting + 1;
 	return slice > conf.slice_min_ns ? slice : conf.slice_min_ns;
@@ -48,38 +48,54 @@ static __always_inline void clamp_vtime(struct task_struct *p, struct task_ctx *
 /* Would the task be one of at least `threshold` waiting at home? A threshold of 0 means never. */
 static __always_inline bool enough_waiting(u32 domain, u32 threshold)
 {
-	return threshold && scx_bpf_dsq_nr_queued(domain_dsq(domain)) + 1 >= threshold;
+	return threshold && nr_queued(domain_dsq(domain)) + 1 >= threshold;
+}
+
+/* An idle CPU at home, claimed. Negative if none. */
+static __always_inline s32 claim_home_cpu(struct task_struct *p, u32 domain, s32 prev_cpu, u64 wake_flags)
+{
+	struct domain_ctx *dom = domain_ctx(domain);
+	const struct cpumask *home = dom ? domain_cpumask(dom) : NULL;
+
+	return home ? scx_bpf_select_cpu_and(p, prev_cpu, wake_flags, home, 0) : -ENOENT;
 }
 
 /*
- * An idle CPU for the task, claimed: at home first, then, if stealing is on and home has enough waiting, anywhere on
- * the node, then anywhere. Negative if none.
+ * An idle CPU of another domain, claimed, if stealing is on and enough wait at home: on the node first, then anywhere.
+ * Negative if none. A `greedy_threshold` of 0 switches both off.
  */
-static __always_inline s32 claim_idle_cpu(struct task_struct *p, struct task_ctx *tctx, s32 prev_cpu, u64 wake_flags,
-					  bool *greedy)
+static __always_inline s32 claim_greedy_cpu(struct task_struct *p, u32 domain, s32 prev_cpu, u64 wake_flags)
 {
-	struct domain_ctx *dom = domain_ctx(tctx->domain);
-	const struct cpumask *home = dom ? domain_cpumask(dom) : NULL, *node;
+	struct domain_ctx *dom = domain_ctx(domain);
+	const struct cpumask *node = dom ? node_cpumask(dom) : NULL;
 	s32 cpu;
 
-	*greedy = false;
-	if (!home)
+	if (!node || !enough_waiting(domain, conf.greedy_threshold))
 		return -ENOENT;
-	cpu = scx_bpf_select_cpu_and(p, prev_cpu, wake_flags, home, 0);
-	/* Both thresholds count from `greedy_threshold`: 0 there switches all stealing off. */
-	if (cpu >= 0 || !enough_waiting(tctx->domain, conf.greedy_threshold))
-		return cpu;
-	*greedy = true;
-	node = node_cpumask(dom);
-	cpu = node ? scx_bpf_select_cpu_and(p, prev_cpu, wake_flags, node, 0) : -ENOENT;
-	if (cpu >= 0 || !enough_waiting(tctx->domain, conf.greedy_threshold_x_node))
+	cpu = scx_bpf_select_cpu_and(p, prev_cpu, wake_flags, node, 0);
+	if (cpu >= 0 || !enough_waiting(domain, conf.greedy_threshold_x_node))
 		return cpu;
 	return scx_bpf_select_cpu_and(p, prev_cpu, wake_flags, p->cpus_ptr, 0);
 }
 
-static __always_inline void count_direct(s32 cpu, s32 prev_cpu, bool greedy)
+static __always_inline void count_direct(s32 cpu, s32 prev_cpu, u32 home)
 {
-	count(greedy ? DB_DIRECT_GREEDY : cpu == prev_cpu ? DB_DIRECT_PREV : DB_DIRECT_IDLE);
+	count(domain_of_cpu(cpu) != home ? DB_DIRECT_GREEDY : cpu == prev_cpu ? DB_DIRECT_PREV : DB_DIRECT_IDLE);
+}
+
+/*
+ * A new task has no cache to lose, and where it starts is where it stays: if no CPU at home is idle, it makes its home
+ * where the fewest run. Left to stealing, a burst of new tasks would all keep their parent's home.
+ */
+static __always_inline s32 place_new_task(struct task_struct *p, struct task_ctx *tctx, s32 prev_cpu, u64 now)
+{
+	u32 domain = least_loaded_domain(p, tctx->domain, HOME_SCAN_MAX);
+
+	if (domain >= DB_MAX_DOMAINS || domain == tctx->domain)
+		return -ENOENT;
+	set_home(p, tctx, domain, now);
+	count(DB_FORK_SPREAD);
+	return claim_home_cpu(p, domain, prev_cpu, 0);
 }
 
 /* A CPU at home the affinity allows: its rq is where the kernel attaches the waking task. */
@@ -99,27 +115,20 @@ s32 BPF_STRUCT_OPS(domain_balancer_select_cpu, struct task_struct *p, s32 prev_c
 {
 	struct task_ctx *tctx = task_ctx(p);
 	u64 now = scx_bpf_now();
-	bool greedy;
 	s32 cpu;
 
 	if (!tctx || !ensure_home(p, tctx, now))
 		return prev_cpu;
 	apply_planned_move(p, tctx, now);
 
-	cpu = claim_idle_cpu(p, tctx, prev_cpu, wake_flags, &greedy);
-	if (cpu < 0 && (wake_flags & SCX_WAKE_FORK)) {
-		/* A new task has no cache to lose: start it where the fewest run. */
-		u32 domain = least_loaded_domain(p, tctx->domain, HOME_SCAN_MAX);
-
-		if (domain < DB_MAX_DOMAINS && domain != tctx->domain) {
-			set_home(p, tctx, domain, now);
-			count(DB_FORK_SPREAD);
-			cpu = claim_idle_cpu(p, tctx, prev_cpu, 0, &greedy);
-		}
-	}
+	cpu = claim_home_cpu(p, tctx->domain, prev_cpu, wake_flags);
+	if (cpu < 0 && (wake_flags & SCX_WAKE_FORK))
+		cpu = place_new_task(p, tctx, prev_cpu, now);
+	if (cpu < 0)
+		cpu = claim_greedy_cpu(p, tctx->domain, prev_cpu, wake_flags);
 	if (cpu >= 0) {
 		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_for(tctx->domain), 0);
-		count_direct(cpu, prev_cpu, greedy);
+		count_direct(cpu, prev_cpu, tctx->domain);
 		return cpu;
 	}
 	if (domain_of_cpu(prev_cpu) == tctx->domain && bpf_cpumask_test_cpu(prev_cpu, affinity(p)))
@@ -164,8 +173,8 @@ void BPF_STRUCT_OPS(domain_balancer_enqueue, struct task_struct *p, u64 enq_flag
 {
 	struct task_ctx *tctx = task_ctx(p);
 	u64 now = scx_bpf_now();
-	bool moved, greedy;
-	s32 cpu;
+	s32 cpu = scx_bpf_task_cpu(p), idle_cpu;
+	bool moved;
 
 	if (!tctx || !ensure_home(p, tctx, now)) {
 		scx_bpf_dsq_insert(p, SCX_DSQ_GLOBAL, conf.slice_ns, enq_flags);
@@ -181,15 +190,17 @@ void BPF_STRUCT_OPS(domain_balancer_enqueue, struct task_struct *p, u64 enq_flag
 	/* Nothing else wants this CPU: stay, unless home is elsewhere now. Up to 7.2 the CPU needs a kick to notice. */
 	if ((enq_flags & SCX_ENQ_LAST) && !moved) {
 		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_for(tctx->domain), enq_flags);
-		scx_bpf_kick_cpu(scx_bpf_task_cpu(p), 0);
+		scx_bpf_kick_cpu(cpu, 0);
 		return;
 	}
 	/* A wake-up has just been offered to the idle CPUs by select_cpu; every other path has not. */
 	if (!(enq_flags & SCX_ENQ_CPU_SELECTED)) {
-		cpu = claim_idle_cpu(p, tctx, scx_bpf_task_cpu(p), 0, &greedy);
-		if (cpu >= 0) {
-			scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL_ON | cpu, slice_for(tctx->domain), enq_flags);
-			count_direct(cpu, scx_bpf_task_cpu(p), greedy);
+		idle_cpu = claim_home_cpu(p, tctx->domain, cpu, 0);
+		if (idle_cpu < 0)
+			idle_cpu = claim_greedy_cpu(p, tctx->domain, cpu, 0);
+		if (idle_cpu >= 0) {
+			scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL_ON | idle_cpu, slice_for(tctx->domain), enq_flags);
+			count_direct(idle_cpu, cpu, tctx->domain);
 			return;
 		}
 	}

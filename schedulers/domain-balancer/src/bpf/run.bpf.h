@@ -52,7 +52,7 @@ static __always_inline bool head_vtime(u64 dsq, u64 *vtime)
 {
 	struct task_struct *head;
 
-	if (!scx_bpf_dsq_nr_queued(dsq))
+	if (!nr_queued(dsq))
 		return false;
 	head = __COMPAT_scx_bpf_dsq_peek(dsq);
 	if (!head)
@@ -63,7 +63,7 @@ static __always_inline bool head_vtime(u64 dsq, u64 *vtime)
 
 static __always_inline bool take_from(u32 domain, u32 home, u32 threshold, u32 counter)
 {
-	if (domain == home || !threshold || scx_bpf_dsq_nr_queued(domain_dsq(domain)) < threshold)
+	if (domain == home || !threshold || nr_queued(domain_dsq(domain)) < threshold)
 		return false;
 	if (!scx_bpf_dsq_move_to_local(domain_dsq(domain), 0))
 		return false;

@@ -32,6 +32,9 @@ UEI_DEFINE(uei);
 /* Generation numbers of tasks: a pid can come back, a generation can not. */
 u64 next_generation;
 
+/* Tasks that have a context. */
+u64 nr_tasks;
+
 struct domain_ctx {
 	/* The vtime the domain's queue has reached: tasks that wake up are brought close to it. */
 	u64 vtime_now;
@@ -123,6 +126,14 @@ static __always_inline u64 domain_dsq(u32 domain)
 static __always_inline u64 cpu_dsq(s32 cpu)
 {
 	return CPU_DSQ_BASE + (u32)cpu;
+}
+
+/* Tasks in a queue. While the scheduler is being taken down the queues are gone and the kernel answers with an error. */
+static __always_inline u32 nr_queued(u64 dsq)
+{
+	s32 nr = scx_bpf_dsq_nr_queued(dsq);
+
+	return nr > 0 ? nr : 0;
 }
 
 /* The CPUs of a domain, for kfuncs that take a plain cpumask; NULL before init has run. Valid inside the callback. */

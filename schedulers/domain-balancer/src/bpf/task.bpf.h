@@ -65,6 +65,7 @@ s32 BPF_STRUCT_OPS(domain_balancer_init_task, struct task_struct *p, struct scx_
 	tctx->weight = p->scx.weight ?: VTIME_WEIGHT_ONE;
 	tctx->domain = domain < conf.nr_domains ? domain : 0;
 	tctx->duty.val_at = scx_bpf_now();
+	__sync_fetch_and_add(&nr_tasks, 1);
 	return 0;
 }
 
@@ -78,6 +79,7 @@ void BPF_STRUCT_OPS(domain_balancer_exit_task, struct task_struct *p, struct scx
 		count(DB_MOVE_EXPIRED);
 	load_forget(tctx, scx_bpf_now());
 	bpf_task_storage_delete(&task_ctxs, p);
+	__sync_fetch_and_add(&nr_tasks, -1);
 }
 
 #endif /* DOMAIN_BALANCER_TASK_BPF_H */

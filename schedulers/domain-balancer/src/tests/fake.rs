@@ -169,6 +169,7 @@ impl BpfObject for FakeObject {
             "snapshot_domains" => {
                 let mut args: abi::db_snapshot_domains_args = bytemuck::pod_read_unaligned(context);
                 args.at_ns = now_ns();
+                args.nr_tasks = self.tasks.len() as u64;
                 context.copy_from_slice(bytemuck::bytes_of(&args));
                 Ok(0)
             }

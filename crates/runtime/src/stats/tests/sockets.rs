@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::sync::Barrier;
 
 use super::*;
 
@@ -109,19 +110,24 @@ fn a_replaced_socket_is_not_removed() {
 
 #[test]
 fn of_many_that_start_together_one_wins() {
+    const STARTERS: usize = 6;
     let (_directory, path) = place();
-    for stale in [false, true] {
-        if stale {
+    for round in 0..60 {
+        if round % 2 == 1 {
             drop(UnixListener::bind(&path).unwrap());
         }
-        let starters: Vec<_> = (0..8)
-            .map(|_| {
-                let path = path.clone();
-                thread::spawn(move || StatsSocket::bind(&path))
-            })
-            .collect();
-        let results: Vec<_> = starters.into_iter().map(|starter| starter.join().unwrap()).collect();
+        let barrier = Barrier::new(STARTERS);
+        let results: Vec<_> = thread::scope(|scope| {
+            let start = || {
+                barrier.wait();
+                StatsSocket::bind(&path)
+            };
+            let starters: Vec<_> = (0..STARTERS).map(|_| scope.spawn(start)).collect();
+            starters.into_iter().map(|starter| starter.join().unwrap()).collect()
+        });
         assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1, "{results:?}");
+        let told = |result: &Result<_, StatsError>| matches!(result, Ok(_) | Err(StatsError::InUse { .. }));
+        assert!(results.iter().all(told), "{results:?}");
         assert!(UnixStream::connect(&path).is_ok());
     }
 }

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What happens next: events ordered by time, and by the order of their making at the same time.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use crate::task::TaskIdx;
+
+/// Index of a CPU, the kernel's number.
+pub type CpuId = usize;
+
+/// Something that happens at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Event {
+    /// The timer tick of a busy CPU.
+    Tick(CpuId),
+    /// The running task has done its work, unless `generation` is old.
+    WorkDone {
+        /// Where it runs.
+        cpu: CpuId,
+        /// Which arming this was.
+        generation: u64,
+    },
+    /// A sleeper's time is over, unless `generation` is old.
+    Timer {
+        /// Who sleeps.
+        task: TaskIdx,
+        /// Which sleep this was.
+        generation: u64,
+    },
+    /// A CPU reschedules, if it still has to.
+    Resched(CpuId),
+    /// A kick arrives.
+    Kick {
+        /// Where.
+        cpu: CpuId,
+        /// `SCX_KICK_*`.
+        flags: u64,
+    },
+    /// Remote inserts of a CPU are carried out.
+    Deferred(CpuId),
+    /// A real-time task wants a CPU for so long.
+    RtStart {
+        /// Where.
+        cpu: CpuId,
+        /// For how long, ns.
+        length_ns: u64,
+    },
+    /// The real-time task is done.
+    RtEnd(CpuId),
+    /// The world outside does its `index`th thing (arrivals, scripted changes).
+    World(usize),
+    /// The watchdog looks.
+    Watchdog,
+    /// Nothing: time passes up to here.
+    Nop,
+}
+
+/// Events to come.
+#[derive(Debug, Default)]
+pub struct EventQueue {
+    heap: BinaryHeap<Reverse<(u64, u64, Event)>>,
+    made: u64,
+}
+
+impl EventQueue {
+    /// Adds an event at `at_ns`.
+    pub fn push(&mut self, at_ns: u64, event: Event) {
+        self.made += 1;
+        self.heap.push(Reverse((at_ns, self.made, event)));
+    }
+
+    /// Time of the next event.
+    pub fn next_at(&self) -> Option<u64> {
+        self.heap.peek().map(|entry| entry.0.0)
+    }
+
+    /// Takes the next event with its time.
+    pub fn pop(&mut self) -> Option<(u64, Event)> {
+        self.heap.pop().map(|Reverse((at, _, event))| (at, event))
+    }
+
+    /// How many events wait.
+    pub fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    /// Whether nothing is going to happen.
+    pub fn is_empty(&self) -> bool {
+        self.heap.is_empty()
+    }
+}
