@@ -22,7 +22,9 @@ fn main() {
                 .compile_link_gen()
         })
         .unwrap_or_else(|error| {
-            eprintln!("error: cannot build the BPF side: {error:#}; `cargo xtask setup` installs what it needs");
+            eprintln!(
+                "error: cannot build the BPF side: {error:#}; `cargo xtask setup` installs what it needs"
+            );
             std::process::exit(1);
         });
 }

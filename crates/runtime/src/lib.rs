@@ -3,6 +3,7 @@
 //!
 //! - [`seam`]: the one way a scheduler's userspace half reads and changes its BPF half; [`libbpf`] implements it over
 //!   a loaded kernel object.
+//! - [`setup`]: what is set in an object before it is loaded.
 //! - [`preflight`], [`privileges`]: what must hold before attach, and what is given up after it.
 //! - [`exit`], [`report`]: documented exit statuses, the kernel's exit record, and how it is told to the operator.
 //! - [`signals`], [`clock`]: stopping, waiting, and time.
@@ -24,5 +25,6 @@ pub mod priority;
 pub mod privileges;
 pub mod report;
 pub mod seam;
+pub mod setup;
 pub mod signals;
 pub mod stats;

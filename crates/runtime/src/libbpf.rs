@@ -10,10 +10,11 @@ use std::ffi::OsStr;
 
 use libbpf_rs::btf::types::DataSec;
 use libbpf_rs::btf::{Btf, BtfType};
-use libbpf_rs::{Map, MapCore, MapFlags, Object, ProgramInput, ProgramMut, ProgramType};
+use libbpf_rs::{Map, MapCore, MapFlags, Object, OpenObject, ProgramInput, ProgramMut, ProgramType};
 use nix::errno::Errno;
 
 use crate::seam::{BpfObject, Entry, SeamError};
+use crate::setup::Setup;
 
 /// Largest context of a syscall program, as the kernel has it.
 const MAX_CONTEXT_BYTES: usize = u16::MAX as usize;
@@ -193,6 +194,34 @@ fn walk(name: &str, map: &Map<'_>) -> Result<Vec<Entry>, SeamError> {
         }
     }
     Ok(entries)
+}
+
+/// Puts variables and map sizes into an object that is opened and not yet loaded. The ops themselves are the caller's: their
+/// type belongs to its skeleton.
+///
+/// # Errors
+/// [`SeamError::Missing`] or [`SeamError::Refused`] when the object has no such variable or map, or one of another size.
+pub fn apply(object: &mut OpenObject, setup: &Setup) -> Result<(), SeamError> {
+    for (name, bytes) in &setup.read_only {
+        let found =
+            scx_utils::compat::set_rodata_var(object, name, bytes).map_err(|error| SeamError::Refused {
+                operation: "setting",
+                name: (*name).to_owned(),
+                errno: None,
+                reason: format!("{error:#}"),
+            })?;
+        if !found {
+            return Err(missing("variable", name));
+        }
+    }
+    for (name, entries) in &setup.map_entries {
+        let mut map = object
+            .maps_mut()
+            .find(|map| map.name() == OsStr::new(name))
+            .ok_or_else(|| missing("map", name))?;
+        map.set_max_entries(*entries).map_err(|error| refused("sizing", name, &error))?;
+    }
+    Ok(())
 }
 
 fn check_size(map: &str, expected: u32, bytes: &[u8]) -> Result<(), SeamError> {

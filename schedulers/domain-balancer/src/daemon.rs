@@ -39,7 +39,11 @@ pub fn schedule(options: &Options) -> Result<()> {
     let mut totals = Totals::default();
     loop {
         let ending = kernel::with_scheduler(&machine, options, |object| {
-            eprintln!("{NAME} attached: {} domains, {} CPUs", machine.domains.len(), machine.topology.online().len());
+            eprintln!(
+                "{NAME} attached: {} domains, {} CPUs",
+                machine.domains.len(),
+                machine.topology.online().len()
+            );
             if let Some(socket) = socket.take() {
                 drop_privileges();
                 server = Some(socket.serve(host.feed.clone(), &Metrics::meta())?);
@@ -51,7 +55,11 @@ pub fn schedule(options: &Options) -> Result<()> {
             Ending::Kernel(record) => {
                 report_exit(&record);
                 if !record.should_restart() {
-                    return if record.exit_status() == runtime::exit::OK { Ok(()) } else { Err(KernelExit(record).into()) };
+                    return if record.exit_status() == runtime::exit::OK {
+                        Ok(())
+                    } else {
+                        Err(KernelExit(record).into())
+                    };
                 }
             }
         }
@@ -84,8 +92,9 @@ pub fn monitor(options: &Options, interval: Duration) -> Result<()> {
     let shutdown = Shutdown::install().context("cannot handle signals")?;
     let path = options.common.socket_path(NAME);
     stats::monitor(&path, interval, &shutdown, &mut io::stdout(), &mut |statistics, out| {
-        let metrics: Metrics = serde_json::from_value(statistics.clone())
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("statistics of another version: {error}")))?;
+        let metrics: Metrics = serde_json::from_value(statistics.clone()).map_err(|error| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("statistics of another version: {error}"))
+        })?;
         metrics.write(out)
     })?;
     Ok(())
@@ -104,8 +113,8 @@ impl LiveHost {
     fn new(shutdown: Shutdown, print_interval: Option<Duration>) -> Self {
         let clock = MonotonicClock;
         let feed = Feed::new(shutdown.waker());
-        let printer =
-            print_interval.map(|interval| (Periodic::new(interval, clock.now_ns()), Printer::new(io::stdout())));
+        let printer = print_interval
+            .map(|interval| (Periodic::new(interval, clock.now_ns()), Printer::new(io::stdout())));
         Self { clock, shutdown, feed, printer, cpu_time: CpuTime::default() }
     }
 }

@@ -17,14 +17,27 @@ const DUTY_MIN: f64 = 1.0 / 1024.0;
 ///
 /// # Errors
 /// As [`BpfObject::run_syscall`] and [`BpfObject::map_lookup`].
-pub fn domain_loads(object: &mut dyn BpfObject, domains: usize, half_life_ns: u64) -> Result<DomainLoads, SeamError> {
+pub fn domain_loads(
+    object: &mut dyn BpfObject,
+    domains: usize,
+    half_life_ns: u64,
+) -> Result<DomainLoads, SeamError> {
     let mut args = abi::db_snapshot_domains_args::zeroed();
     seam::run(object, "snapshot_domains", &mut args)?;
     let domains = (0..domains).map(|domain| domain_load(object, domain, args.at_ns, half_life_ns));
-    Ok(DomainLoads { at_ns: args.at_ns, nr_tasks: args.nr_tasks, domains: domains.collect::<Result<_, _>>()? })
+    Ok(DomainLoads {
+        at_ns: args.at_ns,
+        nr_tasks: args.nr_tasks,
+        domains: domains.collect::<Result<_, _>>()?,
+    })
 }
 
-fn domain_load(object: &dyn BpfObject, domain: usize, at_ns: u64, half_life_ns: u64) -> Result<DomainLoad, SeamError> {
+fn domain_load(
+    object: &dyn BpfObject,
+    domain: usize,
+    at_ns: u64,
+    half_life_ns: u64,
+) -> Result<DomainLoad, SeamError> {
     let raw: abi::db_domain_snapshot = element(object, "domain_snapshots", domain)?;
     Ok(DomainLoad {
         moved_in: raw.nr_moved_in,
@@ -122,7 +135,11 @@ fn average(raw: &abi::ravg) -> RavgData {
 }
 
 /// An element of an array map; a missing one means that the two halves disagree about its size.
-fn element<V: bytemuck::AnyBitPattern>(object: &dyn BpfObject, map: &str, index: usize) -> Result<V, SeamError> {
+fn element<V: bytemuck::AnyBitPattern>(
+    object: &dyn BpfObject,
+    map: &str,
+    index: usize,
+) -> Result<V, SeamError> {
     let key = u32::try_from(index).unwrap_or(u32::MAX);
     seam::lookup(object, map, &key)?
         .ok_or_else(|| SeamError::Missing { kind: "element", name: format!("{map}[{index}]") })

@@ -5,11 +5,12 @@
 
 use std::mem::MaybeUninit;
 
-use anyhow::{Context, Result, anyhow};
-use libbpf_rs::skel::Skel;
+use anyhow::{Result, ensure};
+use libbpf_rs::skel::{OpenSkel, Skel};
 use libbpf_rs::{OpenObject, PrintLevel};
-use runtime::libbpf::LibbpfObject;
+use runtime::libbpf::{self, LibbpfObject};
 use runtime::seam::BpfObject;
+use runtime::setup::Setup;
 use scx_utils::{compat, scx_ops_attach, scx_ops_load, scx_ops_open};
 
 use crate::machine::Machine;
@@ -48,7 +49,8 @@ pub fn with_scheduler<R>(
     // the skeleton; what fails comes back as an error anyway.
     libbpf_rs::set_print(Some((PrintLevel::Debug, log_libbpf_quietly)));
     let link = scx_ops_attach!(skel, domain_balancer)?;
-    let result = LibbpfObject::new(skel.object()).map_err(Into::into).and_then(|mut object| work(&mut object));
+    let result =
+        LibbpfObject::new(skel.object()).map_err(Into::into).and_then(|mut object| work(&mut object));
     drop(link);
     result
 }
@@ -58,44 +60,78 @@ fn load<'a>(
     machine: &Machine,
     options: &Options,
 ) -> Result<BpfSkel<'a>> {
-    let mut skel =
-        scx_ops_open!(BpfSkelBuilder::default(), place, domain_balancer, None)?;
-    configure(&mut skel, machine, options)?;
+    let mut skel = scx_ops_open!(BpfSkelBuilder::default(), place, domain_balancer, None)?;
+    apply(&mut skel, &setup(machine, options)?)?;
     let skel = scx_ops_load!(skel, domain_balancer, uei)?;
     Ok(skel)
 }
 
-/// Fills the read-only data and sizes the maps for this machine.
-fn configure(skel: &mut OpenBpfSkel<'_>, machine: &Machine, options: &Options) -> Result<()> {
-    let nr_domains = machine.domains.len();
-    let nr_domains_u32 = u32::try_from(nr_domains)?;
-    let ops = skel.struct_ops.domain_balancer_mut();
-    // A task with a planned move passes through enqueue even when it is alone on its CPU.
-    ops.flags = *compat::SCX_OPS_ENQ_LAST;
-    ops.exit_dump_len = options.common.exit_dump_len;
+/// The compiled BPF object, as the skeleton embeds it.
+pub fn object_bytes() -> &'static [u8] {
+    include_bytes!(concat!(env!("OUT_DIR"), "/bpf.bpf.o"))
+}
 
-    skel.maps.domains.set_max_entries(nr_domains_u32)?;
-    skel.maps.domain_snapshots.set_max_entries(nr_domains_u32)?;
-    skel.maps.load_buckets.set_max_entries(nr_domains_u32 * abi::WEIGHT_BUCKETS)?;
-
-    let rodata = skel.maps.rodata_data.as_deref_mut().ok_or_else(|| anyhow!("the BPF object has no .rodata"))?;
-    let conf = &mut rodata.conf;
-    conf.slice_ns = options.slice_us * 1000;
-    conf.slice_min_ns = options.slice_min_us * 1000;
-    conf.load_half_life_ns = options.load_half_life_ns();
-    conf.nr_domains = nr_domains_u32;
-    conf.nr_cpu_ids = u32::try_from(machine.topology.nr_cpu_ids())?;
-    conf.greedy_threshold = options.greedy_threshold;
-    conf.greedy_threshold_x_node = options.greedy_threshold_x_node;
-    conf.fifo = options.fifo.into();
-
-    for (cpu, slot) in rodata.cpu_domain.iter_mut().enumerate() {
-        *slot = machine.domains.domain_of(cpu).map_or(Ok(abi::db_limits_DB_MAX_DOMAINS), u32::try_from)?;
-    }
+/// What this machine and these options mean for the BPF object.
+///
+/// # Errors
+/// When the machine has more domains or CPUs than the object can hold.
+pub fn setup(machine: &Machine, options: &Options) -> Result<Setup> {
+    let nr_domains = u32::try_from(machine.domains.len())?;
+    let nr_cpu_ids = u32::try_from(machine.topology.nr_cpu_ids())?;
+    ensure!(
+        nr_domains <= abi::db_limits_DB_MAX_DOMAINS,
+        "{nr_domains} domains; at most {} fit, use larger ones",
+        abi::db_limits_DB_MAX_DOMAINS
+    );
+    ensure!(
+        nr_cpu_ids <= abi::db_limits_DB_MAX_CPUS,
+        "CPU numbers up to {nr_cpu_ids}; at most {} fit",
+        abi::db_limits_DB_MAX_CPUS
+    );
+    let conf = abi::db_config {
+        slice_ns: options.slice_us * 1000,
+        slice_min_ns: options.slice_min_us * 1000,
+        load_half_life_ns: options.load_half_life_ns(),
+        nr_domains,
+        nr_cpu_ids,
+        greedy_threshold: options.greedy_threshold,
+        greedy_threshold_x_node: options.greedy_threshold_x_node,
+        fifo: options.fifo.into(),
+        pad: 0,
+    };
+    let mut cpu_domain = vec![abi::db_limits_DB_MAX_DOMAINS; abi::db_limits_DB_MAX_CPUS as usize];
+    let mut domain_node = vec![0u32; abi::db_limits_DB_MAX_DOMAINS as usize];
     for domain in &machine.domains.domains {
-        let slot = rodata.domain_node.get_mut(domain.id);
-        *slot.context("more domains than the BPF side can hold")? = u32::try_from(domain.node)?;
+        domain_node[domain.id] = u32::try_from(domain.node)?;
+        for cpu in domain.cpus.iter() {
+            cpu_domain[cpu] = u32::try_from(domain.id)?;
+        }
     }
+    Ok(Setup {
+        read_only: vec![
+            ("conf", bytemuck::bytes_of(&conf).to_vec()),
+            ("cpu_domain", bytemuck::cast_slice(&cpu_domain).to_vec()),
+            ("domain_node", bytemuck::cast_slice(&domain_node).to_vec()),
+        ],
+        map_entries: vec![
+            ("domains", nr_domains),
+            ("domain_snapshots", nr_domains),
+            ("load_buckets", nr_domains * abi::WEIGHT_BUCKETS),
+        ],
+        ops: "domain_balancer",
+        // A task with a planned move passes through enqueue even when it is alone on its CPU.
+        ops_flags: vec!["SCX_OPS_ENQ_LAST"],
+        exit_dump_len: options.common.exit_dump_len,
+    })
+}
+
+fn apply(skel: &mut OpenBpfSkel<'_>, setup: &Setup) -> Result<()> {
+    libbpf::apply(skel.open_object_mut(), setup)?;
+    let ops = skel.struct_ops.domain_balancer_mut();
+    // A flag that this kernel does not know has no bit to set.
+    let bit = |name: &&str| compat::read_enum("scx_ops_flags", name).unwrap_or(0);
+    ops.flags = setup.ops_flags.iter().map(bit).fold(0, |flags, bit| flags | bit);
+    ops.exit_dump_len = setup.exit_dump_len;
     Ok(())
 }
 

@@ -39,6 +39,9 @@ impl Machine {
 
     /// The names of the balancing levels, outermost first.
     pub fn level_names(&self) -> Vec<&str> {
-        (0..self.tree.depth()).filter_map(|level| self.tree.level(level)).map(|level| level.name.as_str()).collect()
+        (0..self.tree.depth())
+            .filter_map(|level| self.tree.level(level))
+            .map(|level| level.name.as_str())
+            .collect()
     }
 }

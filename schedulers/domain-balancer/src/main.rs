@@ -45,7 +45,9 @@ fn dispatch(options: &Options) -> Result<()> {
     options.check()?;
     if options.dry_run {
         let topology = match &options.topology {
-            Some(source) => Topology::source(source).map_err(|error| runtime::exit::UsageError(error.to_string()))?,
+            Some(source) => {
+                Topology::source(source).map_err(|error| runtime::exit::UsageError(error.to_string()))?
+            }
             None => Topology::live()?,
         };
         let machine = Machine::new(topology, &options.domains, options.max_cpus_per_domain)?;

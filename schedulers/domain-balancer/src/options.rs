@@ -16,8 +16,10 @@ const SLICE_MAX_US: u64 = 1_000_000;
 /// program dies in any way.
 #[derive(Clone, Debug, Parser)]
 #[command(name = crate::NAME, disable_version_flag = true)]
-#[command(after_help = "Exit status: 0 ended as asked; 1 unexpected failure; 2 bad usage; 69 kernel without sched_ext; \
-    70 ended by the kernel with an error; 73 statistics socket in use; 75 another scheduler is attached; 77 missing rights.")]
+#[command(
+    after_help = "Exit status: 0 ended as asked; 1 unexpected failure; 2 bad usage; 69 kernel without sched_ext; \
+    70 ended by the kernel with an error; 73 statistics socket in use; 75 another scheduler is attached; 77 missing rights."
+)]
 pub struct Options {
     #[command(flatten)]
     #[allow(missing_docs, reason = "described where they are defined")]

@@ -143,13 +143,19 @@ impl<'a> Round<'a> {
             *unseen = tasks.dropped;
             Ok(tasks)
         })?;
-        self.deltas = plan.predicted_loads.iter().zip(&plan.domain_loads).map(|(after, before)| after - before).collect();
+        self.deltas = plan
+            .predicted_loads
+            .iter()
+            .zip(&plan.domain_loads)
+            .map(|(after, before)| after - before)
+            .collect();
         // By the next round the figures show what has moved; what has not by then is planned anew.
         let expires_ns = loads.at_ns.saturating_add(interval_ns);
         for entry in &plan.moves {
             self.totals.planned += 1;
             debug!("move {} from {} to {}: {:?}", entry.task, entry.from, entry.to, entry.reason);
-            let answer = doors::plan_move(self.object, entry.task.pid, entry.task.generation, entry.to, expires_ns)?;
+            let answer =
+                doors::plan_move(self.object, entry.task.pid, entry.task.generation, entry.to, expires_ns)?;
             if answer != MoveAnswer::Accepted {
                 self.totals.refused_at_once += 1;
             }

@@ -12,7 +12,10 @@ use serde::{Deserialize, Serialize};
 #[stat_doc]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Stats)]
 #[stat(_om_prefix = "domain_", _om_label = "domain")]
-#[allow(missing_docs, reason = "each field is described by its stat attribute, which becomes its documentation")]
+#[allow(
+    missing_docs,
+    reason = "each field is described by its stat attribute, which becomes its documentation"
+)]
 pub struct DomainMetrics {
     #[stat(desc = "CPUs, as a list")]
     pub cpus: String,
@@ -40,7 +43,10 @@ pub struct DomainMetrics {
 #[stat_doc]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Stats)]
 #[stat(top)]
-#[allow(missing_docs, reason = "each field is described by its stat attribute, which becomes its documentation")]
+#[allow(
+    missing_docs,
+    reason = "each field is described by its stat attribute, which becomes its documentation"
+)]
 pub struct Metrics {
     #[stat(desc = "Balancing rounds so far")]
     pub round: u64,
@@ -152,7 +158,11 @@ impl Metrics {
             self.steals,
             self.steals_x_node,
         )?;
-        writeln!(out, "  kept {} fork spread {} rehomed {} without context {}", self.kept, self.fork_spread, self.rehomed, self.no_context)?;
+        writeln!(
+            out,
+            "  kept {} fork spread {} rehomed {} without context {}",
+            self.kept, self.fork_spread, self.rehomed, self.no_context
+        )?;
         for (id, domain) in &self.domains {
             writeln!(
                 out,

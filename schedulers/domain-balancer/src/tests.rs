@@ -37,7 +37,8 @@ fn run_for(object: &mut FakeObject, arguments: &[&str], seconds: u64) -> ManualH
     let options = options(arguments);
     let machine = machine("2n2l2c1t", &options);
     let mut host = ManualHost::new(Duration::from_secs(seconds));
-    let ending = run(object, &machine, &options, &mut host, &mut Totals::default()).expect("the fake never fails");
+    let ending =
+        run(object, &machine, &options, &mut host, &mut Totals::default()).expect("the fake never fails");
     assert!(matches!(ending, Ending::Shutdown));
     host
 }
@@ -188,7 +189,8 @@ fn bad_options_are_told_in_one_line() {
         ["--greedy-threshold", "many"],
         ["--topology", "2n"],
     ] {
-        let error = Options::try_parse_from([&["domain-balancer"], &arguments[..]].concat()).expect_err("bad value");
+        let error =
+            Options::try_parse_from([&["domain-balancer"], &arguments[..]].concat()).expect_err("bad value");
         assert_eq!(error.exit_code(), 2, "{arguments:?}");
     }
 }
@@ -198,9 +200,13 @@ fn dry_run_shows_every_setting() {
     let arguments = ["--domains", "node", "--interval", "3", "--greedy-threshold", "4", "--fifo"];
     let options = options(&arguments);
     let text = dry_run::report(&machine("2n2l2c1t", &options), &options);
-    for line in
-        ["0: node 0 cpus 0-3 capacity 4.00", "--domains node", "--interval 3", "--greedy-threshold 4", "--fifo true"]
-    {
+    for line in [
+        "0: node 0 cpus 0-3 capacity 4.00",
+        "--domains node",
+        "--interval 3",
+        "--greedy-threshold 4",
+        "--fifo true",
+    ] {
         assert!(text.contains(line), "'{line}' is missing in:\n{text}");
     }
 }

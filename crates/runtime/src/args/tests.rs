@@ -104,7 +104,8 @@ fn usage_errors_are_one_line() {
         (vec!["--stats", "1", "--monitor", "1"], "--monitor"),
         (vec!["--exit-dump-len", "many"], "many"),
     ] {
-        let error = Program::try_parse_from([&["program"], &arguments[..]].concat()).expect_err("bad arguments");
+        let error =
+            Program::try_parse_from([&["program"], &arguments[..]].concat()).expect_err("bad arguments");
         let line = usage_line(&error);
         assert!(line.contains(words) && !line.contains('\n') && !line.contains("Usage"), "{line}");
         assert!(!line.starts_with("error"), "{line}");

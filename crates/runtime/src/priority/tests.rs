@@ -5,9 +5,11 @@ use super::*;
 
 #[test]
 fn raises_when_it_may_and_goes_on_when_not() {
-    let before = rustix::process::getpriority_process(None).expect("reading one's own priority needs no right");
+    let before =
+        rustix::process::getpriority_process(None).expect("reading one's own priority needs no right");
     raise();
-    let after = rustix::process::getpriority_process(None).expect("reading one's own priority needs no right");
+    let after =
+        rustix::process::getpriority_process(None).expect("reading one's own priority needs no right");
     assert!(after == DAEMON_NICE || after == before, "nice {before} became {after}");
     // Later tests of this process run as before.
     let _ = rustix::process::setpriority_process(None, before);

@@ -25,4 +25,12 @@ macro_rules! plain {
     )+};
 }
 
-plain!(ravg, db_domain_snapshot, db_task_snapshot, db_snapshot_domains_args, db_snapshot_tasks_args, db_plan_move_args);
+plain!(
+    ravg,
+    db_config,
+    db_domain_snapshot,
+    db_task_snapshot,
+    db_snapshot_domains_args,
+    db_snapshot_tasks_args,
+    db_plan_move_args
+);

@@ -9,7 +9,7 @@ use topology::Topology;
 
 use super::*;
 
-/// Configuration, cpu → domain table, node table, ops flags, dump length and map sizes after `configure`.
+/// Configuration, cpu → domain table, node table, ops flags, dump length and map sizes of an object set up.
 struct Configured {
     conf: [u64; 8],
     cpu_domain: Vec<u32>,
@@ -22,12 +22,15 @@ struct Configured {
 }
 
 fn configured(spec: &str, arguments: &[&str]) -> Configured {
-    let options = Options::try_parse_from([&["domain-balancer"], arguments].concat()).expect("valid arguments");
+    let options =
+        Options::try_parse_from([&["domain-balancer"], arguments].concat()).expect("valid arguments");
     let topology = Topology::from_spec(spec).expect("valid spec");
-    let machine = Machine::new(topology, &options.domains, options.max_cpus_per_domain).expect("valid domains");
+    let machine =
+        Machine::new(topology, &options.domains, options.max_cpus_per_domain).expect("valid domains");
     let mut place = MaybeUninit::uninit();
     let mut skel = BpfSkelBuilder::default().open(&mut place).expect("opening needs no rights");
-    configure(&mut skel, &machine, &options).expect("every machine of these tests fits");
+    let setup = setup(&machine, &options).expect("every machine of these tests fits");
+    apply(&mut skel, &setup).expect("object and setup are of one build");
     let ops = skel.struct_ops.domain_balancer();
     let (flags, exit_dump_len) = (ops.flags, ops.exit_dump_len);
     let rodata = skel.maps.rodata_data.as_deref().expect("the object has read-only data");
@@ -109,6 +112,7 @@ fn abi_structs_have_no_padding() {
     let domain_words = abi::db_limits_DB_MAX_DOMAINS as usize / 64;
     let comm = abi::db_limits_DB_COMM_LEN as usize;
     assert_eq!(size_of::<abi::db_task_snapshot>(), 8 + 8 + ravg + 8 + 4 * 4 + comm + domain_words * 8);
+    assert_eq!(size_of::<abi::db_config>(), 3 * 8 + 6 * 4);
     assert_eq!(size_of::<abi::db_snapshot_domains_args>(), 2 * 8);
     assert_eq!(size_of::<abi::db_snapshot_tasks_args>(), 8 + 4 * 4);
     assert_eq!(size_of::<abi::db_plan_move_args>(), 2 * 8 + 2 * 4);

@@ -36,7 +36,15 @@ pub struct FakeTask {
 
 impl FakeTask {
     pub fn hog() -> Self {
-        Self { pid: 1, generation: 1, domain: 0, kthread: false, pinned: false, allowed: None, last_moved_ns: 0 }
+        Self {
+            pid: 1,
+            generation: 1,
+            domain: 0,
+            kthread: false,
+            pinned: false,
+            allowed: None,
+            last_moved_ns: 0,
+        }
     }
 }
 
@@ -74,7 +82,9 @@ impl FakeObject {
     }
 
     pub fn tasks_per_domain(&self) -> Vec<usize> {
-        (0..self.domains).map(|domain| self.tasks.iter().filter(|task| task.domain as usize == domain).count()).collect()
+        (0..self.domains)
+            .map(|domain| self.tasks.iter().filter(|task| task.domain as usize == domain).count())
+            .collect()
     }
 
     fn domain_snapshot(&self, domain: u32) -> abi::db_domain_snapshot {
@@ -106,7 +116,9 @@ impl FakeObject {
     fn plan_move(&mut self, args: &abi::db_plan_move_args) -> u32 {
         self.plans.push(FakePlan { asked_at_ns: now_ns(), expires_ns: args.expires_ns });
         let matches = |task: &&mut FakeTask| task.pid == args.pid && task.generation == args.generation;
-        let Some(task) = self.tasks.iter_mut().find(matches) else { return abi::db_plan_result_DB_PLAN_STALE };
+        let Some(task) = self.tasks.iter_mut().find(matches) else {
+            return abi::db_plan_result_DB_PLAN_STALE;
+        };
         task.domain = args.target;
         task.last_moved_ns = now_ns();
         self.applied += 1;
@@ -124,7 +136,12 @@ fn index(key: &[u8]) -> usize {
 }
 
 fn failed(name: &str) -> SeamError {
-    SeamError::Refused { operation: "run", name: name.to_owned(), errno: None, reason: "made to fail".to_owned() }
+    SeamError::Refused {
+        operation: "run",
+        name: name.to_owned(),
+        errno: None,
+        reason: "made to fail".to_owned(),
+    }
 }
 
 impl BpfObject for FakeObject {

@@ -100,6 +100,12 @@ fn a_forbidden_socket_is_missing_rights() {
     let result = thread::spawn(move || {
         crate::privileges::drop_after_attach().unwrap();
         let shutdown = Shutdown::without_signals().unwrap();
+        let waker = shutdown.waker();
+        // A monitor that waits instead must fail this test, not hang it.
+        thread::spawn(move || {
+            thread::sleep(SOON);
+            waker.shut_down();
+        });
         monitor(&path, OFTEN, &shutdown, &mut io::sink(), &mut render)
     });
     let error = result.join().unwrap().unwrap_err();

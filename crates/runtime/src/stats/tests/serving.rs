@@ -10,6 +10,16 @@ use super::*;
 
 const TOP: &[u8] = b"{\"req\":\"stats\",\"args\":{\"target\":\"top\"}}\n";
 
+/// Ends the server; a server that does not end fails the test instead of hanging it.
+fn end(server: StatsServer) {
+    let (done, ended) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        drop(server);
+        done.send(()).unwrap();
+    });
+    ended.recv_timeout(SOON).expect("the server ends");
+}
+
 #[test]
 fn the_protocol_crates_client_gets_fresh_figures() {
     let (_directory, path) = place();
@@ -192,7 +202,7 @@ fn the_end_disconnects_everybody_at_once() {
     waiting.write_all(TOP).unwrap();
     thread::sleep(Duration::from_millis(20));
     let start = Instant::now();
-    drop(server);
+    end(server);
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     for mut stream in silent {
         assert_eq!(stream.read(&mut [0; 1]).unwrap_or(0), 0);
@@ -213,6 +223,6 @@ fn a_client_that_does_not_read_does_not_hold_the_end_up() {
     }
     thread::sleep(Duration::from_millis(100));
     let start = Instant::now();
-    drop(server);
+    end(server);
     assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
 }
