@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! 12: random affinity changes at full load for 60 s. No task is ever seen outside its mask, and the scheduler lives.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::context::Context;
+use crate::cpulist::{self, Cpus};
+use crate::evidence;
+use crate::scheduler::Scheduler;
+use crate::workers::{self, Job, Pool};
+
+const LENGTH: Duration = Duration::from_secs(60);
+
+/// One task gets a new mask this often; emulation does not carry much more.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// All tasks are looked at after this many changes.
+const CHANGES_PER_LOOK: usize = 8;
+
+pub fn run(context: &mut Context) -> Result<()> {
+    let cpus: Vec<usize> = evidence::online()?.into_iter().collect();
+    let all: Cpus = cpus.iter().copied().collect();
+    let mut scheduler = Scheduler::start(context, &[])?;
+    let mut jobs = vec![Job::spinner(); 2 * cpus.len()];
+    jobs.extend(vec![Job::sleeper(Duration::from_millis(5)); cpus.len() / 2]);
+    let pool = Pool::start(&jobs)?;
+    let mut masks = vec![all; jobs.len()];
+    let begin = Instant::now();
+    let (mut changes, mut looks, mut outside) = (0usize, 0usize, Vec::new());
+    while begin.elapsed() < LENGTH && outside.len() < 5 {
+        let index = context.random.below(jobs.len());
+        let mask = random_mask(context, &cpus);
+        workers::set_affinity(pool.pids()[index], &mask)?;
+        masks[index] = mask;
+        changes += 1;
+        look(&pool, &masks, index, &mut outside)?;
+        if changes.is_multiple_of(CHANGES_PER_LOOK) {
+            for index in 0..jobs.len() {
+                look(&pool, &masks, index, &mut outside)?;
+            }
+            looks += 1;
+            scheduler.require_on(context)?;
+        }
+        context.sleep(PAUSE);
+    }
+    context.figure("affinity_changes", changes as f64);
+    context.figure("looks_at_all", looks as f64);
+    for text in outside {
+        context.fail(text);
+    }
+    require_all_advance(context, &pool)?;
+    pool.stop();
+    scheduler.stop(context)
+}
+
+fn random_mask(context: &mut Context, cpus: &[usize]) -> Cpus {
+    let first = cpus[context.random.below(cpus.len())];
+    let rest = context.random.next();
+    let mut mask: Cpus =
+        cpus.iter().enumerate().filter(|(bit, _)| rest >> (bit % 64) & 1 == 1).map(|(_, &cpu)| cpu).collect();
+    mask.insert(first);
+    mask
+}
+
+/// A sleeping task's CPU is where it ran last, so only runnable ones count.
+fn look(pool: &Pool, masks: &[Cpus], index: usize, outside: &mut Vec<String>) -> Result<()> {
+    let (cpu, state) = evidence::task_place(pool.pids()[index])?;
+    if state == 'R' && !masks[index].contains(&cpu) {
+        outside.push(format!(
+            "a runnable task is on CPU {cpu}, outside its mask {}",
+            cpulist::format(&masks[index])
+        ));
+    }
+    Ok(())
+}
+
+fn require_all_advance(context: &mut Context, pool: &Pool) -> Result<()> {
+    let before = pool.progress();
+    let all_advanced = context.wait_for(Duration::from_secs(10), Duration::from_millis(200), |_| {
+        let advanced = before.iter().zip(pool.progress()).all(|(before, after)| after > *before);
+        Ok(advanced.then_some(()))
+    })?;
+    if all_advanced.is_none() {
+        bail!("a worker stood still for 10 s after the storm");
+    }
+    Ok(())
+}

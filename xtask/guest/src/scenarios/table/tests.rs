@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: GPL-2.0-only
+use super::*;
+use std::collections::BTreeSet;
+
+#[test]
+fn names_are_unique_whatever_their_case() {
+    let names: BTreeSet<String> = all().iter().map(|info| info.name.to_ascii_lowercase()).collect();
+    assert_eq!(names.len(), all().len());
+}
+
+#[test]
+fn every_promised_scenario_is_there() {
+    for name in ["1", "3", "4", "5", "6", "7", "8", "12", "15", "17", "19", "20", "D1"] {
+        assert!(find(name).is_some(), "scenario {name} is missing");
+    }
+    assert_eq!(find("d1").map(|info| info.name), Some("D1"));
+    assert!(find("999").is_none());
+}
+
+#[test]
+fn every_scenario_can_be_booted_and_ends() {
+    for info in all() {
+        assert!(!info.topologies.is_empty(), "{}: no topology", info.name);
+        assert!(!info.title.is_empty() && !info.bound.is_empty(), "{}: no text", info.name);
+        assert!(info.timeout_seconds > info.usual_seconds, "{}: deadline before its usual time", info.name);
+    }
+    let without: Vec<_> = all().iter().filter(|info| info.kernel == KernelNeed::WithoutSchedExt).collect();
+    assert_eq!(without.len(), 1);
+}
+
+#[test]
+fn nineteen_boots_each_shape() {
+    let shapes = find("19").map(|info| info.topologies).unwrap_or_default();
+    assert_eq!(shapes, ["1n1l1c1t", "1n1l3c1t", "1n1l2c2t", "1n2l2c1t", "2n2l2c1t"]);
+}

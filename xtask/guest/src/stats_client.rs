@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! A client of the scx_stats protocol: one line of JSON each way over a Unix socket.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::cpulist::{self, Cpus};
+
+/// Wide: the daemon that answers competes with the load.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// One answer of a scheduler.
+#[derive(Clone, Debug)]
+pub struct Stats(pub Value);
+
+/// One domain of an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DomainStats {
+    /// The scheduler's number for it.
+    pub id: usize,
+    /// Its CPUs.
+    pub cpus: Cpus,
+    /// Its node.
+    pub node: u64,
+    /// Its load (1.0 = one task of nice 0 that always wants to run).
+    pub load: f64,
+}
+
+/// Asks the scheduler behind `socket` once.
+pub fn ask(socket: &str) -> Result<Stats> {
+    let stream = UnixStream::connect(socket).with_context(|| format!("nobody answers at {socket}"))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    (&stream).write_all(b"{\"req\":\"stats\",\"args\":{\"target\":\"top\"}}\n")?;
+    let mut line = String::new();
+    BufReader::new(&stream)
+        .read_line(&mut line)
+        .with_context(|| format!("no answer in {TIMEOUT:?} from {socket}"))?;
+    parse(&line)
+}
+
+/// Reads one answer.
+pub fn parse(line: &str) -> Result<Stats> {
+    let reply: Value = serde_json::from_str(line).context("the statistics are not JSON")?;
+    if reply["errno"].as_i64() != Some(0) {
+        bail!("the scheduler refused the statistics: {}", line.trim());
+    }
+    match &reply["args"]["resp"] {
+        resp @ Value::Object(_) => Ok(Stats(resp.clone())),
+        _ => bail!("the statistics hold no resp object: {}", line.trim()),
+    }
+}
+
+impl Stats {
+    /// A counter of the top level.
+    pub fn counter(&self, name: &str) -> Result<u64> {
+        self.0[name].as_u64().with_context(|| format!("the statistics hold no counter {name}"))
+    }
+
+    /// Every domain, by number.
+    pub fn domains(&self) -> Result<Vec<DomainStats>> {
+        let map = self.0["domains"].as_object().context("the statistics hold no domains")?;
+        let mut domains = Vec::new();
+        for (key, value) in map {
+            domains.push(DomainStats {
+                id: key.parse().with_context(|| format!("domain {key:?} is not a number"))?,
+                cpus: value["cpus"].as_str().and_then(cpulist::parse).context("a domain without CPUs")?,
+                node: value["node"].as_u64().context("a domain without a node")?,
+                load: value["load"].as_f64().context("a domain without a load")?,
+            });
+        }
+        domains.sort_by_key(|domain| domain.id);
+        Ok(domains)
+    }
+}
+
+#[cfg(test)]
+mod tests;

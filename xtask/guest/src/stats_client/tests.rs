@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-2.0-only
+use super::*;
+
+const ANSWER: &str = r#"{"errno":0,"args":{"resp":{"round":7,"applied":18,"domains":{
+    "10":{"cpus":"4-5","node":1,"load":0.5},"2":{"cpus":"0-1,3","node":0,"load":6.25}}}}}"#;
+
+#[test]
+fn reads_counters_and_domains_in_numeric_order() {
+    let stats = parse(ANSWER).unwrap();
+    assert_eq!(stats.counter("applied").unwrap(), 18);
+    assert!(stats.counter("nothing").is_err());
+    let domains = stats.domains().unwrap();
+    assert_eq!(domains.iter().map(|domain| domain.id).collect::<Vec<_>>(), [2, 10]);
+    assert_eq!(domains[0].cpus, Cpus::from([0, 1, 3]));
+    assert_eq!((domains[1].node, domains[0].load), (1, 6.25));
+}
+
+#[test]
+fn refusals_and_garbage_are_errors() {
+    assert!(parse(r#"{"errno":22,"args":{"resp":"no such target"}}"#).is_err());
+    assert!(parse(r#"{"errno":0,"args":{}}"#).is_err());
+    assert!(parse("").is_err());
+    assert!(
+        parse(r#"{"errno":0,"args":{"resp":{"domains":{"0":{"cpus":"x"}}}}}"#).unwrap().domains().is_err()
+    );
+}

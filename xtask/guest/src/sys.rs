@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The system calls that the standard library and nix do not wrap here: the only unsafe code of the guest.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use nix::unistd::{ForkResult, Pid};
+
+fn check(code: libc::c_int) -> io::Result<()> {
+    if code == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Puts a terminal into raw mode, so that records pass as written (no echo, no carriage returns).
+pub fn make_raw(terminal: &File) -> io::Result<()> {
+    let fd = terminal.as_raw_fd();
+    // SAFETY: an all-zero termios is a valid value of this plain C struct.
+    let mut settings: libc::termios = unsafe { std::mem::zeroed() };
+    // SAFETY: fd is open for the call and settings is a valid, exclusive termios.
+    check(unsafe { libc::tcgetattr(fd, &mut settings) })?;
+    // SAFETY: settings is a valid, exclusive termios.
+    unsafe { libc::cfmakeraw(&mut settings) };
+    // SAFETY: fd is open for the call and settings is initialised.
+    check(unsafe { libc::tcsetattr(fd, libc::TCSANOW, &settings) })
+}
+
+/// Waits until one of `fds` can be read, at most `timeout`. True when one can.
+pub fn wait_readable(fds: &[BorrowedFd<'_>], timeout: Duration) -> bool {
+    let mut polled: Vec<libc::pollfd> =
+        fds.iter().map(|fd| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 }).collect();
+    let milliseconds = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: the pointer and the length describe the live vector.
+    unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, milliseconds) > 0 }
+}
+
+/// Makes the calling process real-time (lowest priority of `SCHED_FIFO`), so that the harness measures on time
+/// whatever the scheduler under test does. Children start as ordinary tasks again.
+pub fn become_real_time() -> io::Result<()> {
+    let parameters = libc::sched_param { sched_priority: 1 };
+    // SAFETY: parameters is a valid sched_param and 0 names the caller.
+    check(unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, &parameters) })
+}
+
+/// Sets the nice value of the calling process.
+pub fn set_nice(nice: i32) -> io::Result<()> {
+    // SAFETY: no pointers; 0 names the caller.
+    check(unsafe { libc::setpriority(libc::PRIO_PROCESS as _, 0, nice) })
+}
+
+/// Names the calling process (15 bytes at most) and lets it die with its parent.
+pub fn name_and_follow_parent(name: &str) {
+    let mut bytes = [0u8; 16];
+    for (to, from) in bytes.iter_mut().take(15).zip(name.bytes()) {
+        *to = from;
+    }
+    // SAFETY: bytes is a NUL-terminated buffer of the 16 bytes that PR_SET_NAME reads.
+    unsafe { libc::prctl(libc::PR_SET_NAME, bytes.as_ptr()) };
+    // SAFETY: no pointers.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+}
+
+/// Runs `child` in a new process, which ends with status 0 afterwards. The guest's processes have one thread each.
+pub fn fork(child: impl FnOnce()) -> io::Result<Pid> {
+    // SAFETY: no guest process that forks has a second thread, so no lock can be held by a thread that is gone.
+    match unsafe { nix::unistd::fork() }.map_err(io::Error::from)? {
+        ForkResult::Parent { child } => Ok(child),
+        ForkResult::Child => {
+            child();
+            exit_now(0)
+        }
+    }
+}
+
+/// Ends the process without running exit handlers: what a forked child must do.
+pub fn exit_now(status: i32) -> ! {
+    // SAFETY: _exit has no preconditions.
+    unsafe { libc::_exit(status) }
+}
+
+/// Counters that processes share across fork: one per worker, a cache line apart.
+pub struct SharedCounters {
+    base: *const CounterLine,
+    len: usize,
+}
+
+#[repr(C, align(64))]
+struct CounterLine(AtomicU64);
+
+impl SharedCounters {
+    /// `len` counters, all 0, in memory that children share.
+    pub fn new(len: usize) -> io::Result<Self> {
+        let bytes = len.max(1) * size_of::<CounterLine>();
+        // SAFETY: a fresh anonymous mapping; no address is asked for and no file is involved.
+        let base = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                bytes,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
+        };
+        if base == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Self { base: base.cast(), len })
+    }
+
+    /// Counter number `index`.
+    ///
+    /// # Panics
+    /// `index` is not below the length.
+    pub fn get(&self, index: usize) -> &AtomicU64 {
+        assert!(index < self.len, "counter {index} of {}", self.len);
+        // SAFETY: the mapping holds len zero-initialised lines, page aligned, lives as long as self, and atomics may
+        // be shared between processes.
+        unsafe { &(*self.base.add(index)).0 }
+    }
+}
+
+impl Drop for SharedCounters {
+    fn drop(&mut self) {
+        // SAFETY: base and the length are those of the mapping made in new; no reference outlives self.
+        unsafe { libc::munmap(self.base.cast_mut().cast(), self.len.max(1) * size_of::<CounterLine>()) };
+    }
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Migrations as the kernel's tracepoint `sched_migrate_task` tells them.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+
+const INSTANCES: &str = "/sys/kernel/tracing/instances";
+
+/// One task changed its CPU.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Migration {
+    /// Task.
+    pub pid: i32,
+    /// CPU it left.
+    pub from_cpu: usize,
+    /// CPU it goes to.
+    pub to_cpu: usize,
+}
+
+/// A recording of the migrations of tasks with one name.
+pub struct MigrationTrace {
+    directory: PathBuf,
+}
+
+impl MigrationTrace {
+    /// Starts to record tasks called `comm` in a trace instance of its own.
+    pub fn start(comm: &str) -> Result<Self> {
+        let directory = PathBuf::from(INSTANCES).join(format!("{comm}-migrations"));
+        if !directory.exists() {
+            fs::create_dir(&directory).with_context(|| format!("cannot create trace instance {comm}"))?;
+        }
+        let trace = Self { directory };
+        trace.set("tracing_on", "0")?;
+        trace.set("buffer_size_kb", "2048")?;
+        trace.set("trace", "")?;
+        trace.set("events/sched/sched_migrate_task/filter", &format!("comm == \"{comm}\""))?;
+        trace.set("events/sched/sched_migrate_task/enable", "1")?;
+        trace.set("tracing_on", "1")?;
+        Ok(trace)
+    }
+
+    fn set(&self, file: &str, value: &str) -> Result<()> {
+        fs::write(self.directory.join(file), value).with_context(|| format!("cannot set the trace's {file}"))
+    }
+
+    /// Stops and returns the migrations in order of time, with the text they came from.
+    ///
+    /// # Errors
+    /// The trace cannot be read, or its buffer overflowed (then counts would be wrong).
+    pub fn finish(self) -> Result<(Vec<Migration>, String)> {
+        self.set("tracing_on", "0")?;
+        let text = fs::read_to_string(self.directory.join("trace")).context("cannot read the trace")?;
+        self.set("events/sched/sched_migrate_task/enable", "0")?;
+        ensure!(!lost_events(&text), "the trace buffer overflowed: the migrations cannot be counted");
+        Ok((text.lines().filter_map(parse_line).collect(), text))
+    }
+}
+
+/// Whether a trace's header says that events were overwritten.
+pub fn lost_events(text: &str) -> bool {
+    let Some(line) = text.lines().find(|line| line.contains("entries-in-buffer/entries-written:")) else {
+        return false;
+    };
+    let numbers = line.split(':').nth(1).and_then(|rest| rest.split_whitespace().next());
+    match numbers.and_then(|numbers| numbers.split_once('/')) {
+        Some((in_buffer, written)) => in_buffer != written,
+        None => false,
+    }
+}
+
+/// One line of a trace: `hog-71 [003] d..2. 12.3: sched_migrate_task: comm=hog pid=71 prio=120 orig_cpu=3 dest_cpu=5`.
+pub fn parse_line(line: &str) -> Option<Migration> {
+    let (_, fields) = line.split_once(" sched_migrate_task: ")?;
+    let field = |name: &str| {
+        fields
+            .split_whitespace()
+            .find_map(|field| field.strip_prefix(name)?.strip_prefix('=')?.parse::<i32>().ok())
+    };
+    Some(Migration {
+        pid: field("pid")?,
+        from_cpu: usize::try_from(field("orig_cpu")?).ok()?,
+        to_cpu: usize::try_from(field("dest_cpu")?).ok()?,
+    })
+}
+
+/// How many of the migrations crossed from one domain to another. `domain_of` has a domain per CPU.
+pub fn cross_domain(migrations: &[Migration], domain_of: &[Option<usize>]) -> usize {
+    let domain = |cpu: usize| domain_of.get(cpu).copied().flatten();
+    migrations.iter().filter(|migration| domain(migration.from_cpu) != domain(migration.to_cpu)).count()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The load: forked processes that count their progress in shared memory.
+
+use std::hint::black_box;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use nix::errno::Errno;
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
+
+use crate::cpulist::Cpus;
+use crate::evidence;
+use crate::sys::{self, SharedCounters};
+
+/// Name of every worker: what the traces filter by.
+pub const HOG: &str = "hog";
+
+/// What a worker does all day.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// Computes without a pause; one count per about 10 µs of work.
+    Spinner,
+    /// Computes for about a millisecond and sleeps for the rest of `period`; one count per wake-up.
+    Sleeper {
+        /// Time from one wake-up to the next.
+        period: Duration,
+    },
+}
+
+/// A worker to start.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// What it does.
+    pub kind: Kind,
+    /// Its nice value.
+    pub nice: i32,
+    /// Where it may run; None inherits.
+    pub cpus: Option<Cpus>,
+}
+
+impl Job {
+    /// A spinner of nice 0 that may run everywhere.
+    pub fn spinner() -> Self {
+        Self { kind: Kind::Spinner, nice: 0, cpus: None }
+    }
+
+    /// A sleeper of nice 0 that may run everywhere.
+    pub fn sleeper(period: Duration) -> Self {
+        Self { kind: Kind::Sleeper { period }, ..Self::spinner() }
+    }
+
+    /// The same, bound to `cpus`.
+    pub fn on(self, cpus: &Cpus) -> Self {
+        Self { cpus: Some(cpus.clone()), ..self }
+    }
+
+    /// The same, with another nice value.
+    pub fn nice(self, nice: i32) -> Self {
+        Self { nice, ..self }
+    }
+}
+
+/// Workers that run until this is dropped.
+pub struct Pool {
+    pids: Vec<Pid>,
+    progress: SharedCounters,
+}
+
+impl Pool {
+    /// Forks one process per job; all begin at once, after the last fork.
+    pub fn start(jobs: &[Job]) -> Result<Self> {
+        let progress = SharedCounters::new(jobs.len()).context("no shared memory for the workers")?;
+        let (gate, release) = nix::unistd::pipe().context("no pipe for the workers")?;
+        let mut pool = Self { pids: Vec::new(), progress };
+        for (index, job) in jobs.iter().enumerate() {
+            let progress = &pool.progress;
+            let release_fd = release.as_raw_fd();
+            let pid = sys::fork(|| work(job, &gate, release_fd, progress, index))
+                .context("cannot fork a worker")?;
+            pool.pids.push(pid);
+        }
+        drop(release);
+        Ok(pool)
+    }
+
+    /// Processes, in the order of the jobs.
+    pub fn pids(&self) -> &[Pid] {
+        &self.pids
+    }
+
+    /// Counts of all workers so far.
+    pub fn progress(&self) -> Vec<u64> {
+        (0..self.pids.len()).map(|index| self.progress.get(index).load(Ordering::Relaxed)).collect()
+    }
+
+    /// CPU time of all workers so far, in seconds.
+    pub fn cpu_seconds(&self) -> Result<Vec<f64>> {
+        self.pids.iter().map(|&pid| Ok(evidence::cpu_time_ns(pid)? as f64 / 1e9)).collect()
+    }
+
+    /// Current CPU of all workers.
+    pub fn cpus(&self) -> Result<Vec<usize>> {
+        self.pids.iter().map(|&pid| Ok(evidence::task_place(pid)?.0)).collect()
+    }
+
+    /// Lets every worker run on `cpus` only.
+    pub fn set_affinity(&self, cpus: &Cpus) -> Result<()> {
+        self.pids.iter().try_for_each(|&pid| set_affinity(pid, cpus))
+    }
+
+    /// Kills and reaps the workers.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        for &pid in &self.pids {
+            // A worker that is gone already cannot be killed: its reaping below still has to happen.
+            let _gone = kill(pid, Signal::SIGKILL);
+        }
+        for &pid in &self.pids {
+            while waitpid(pid, None) == Err(Errno::EINTR) {}
+        }
+    }
+}
+
+/// Lets `pid` (0: the caller) run on `cpus` only.
+pub fn set_affinity(pid: Pid, cpus: &Cpus) -> Result<()> {
+    let mut set = CpuSet::new();
+    for &cpu in cpus {
+        set.set(cpu).with_context(|| format!("CPU {cpu} is beyond what an affinity holds"))?;
+    }
+    sched_setaffinity(pid, &set).with_context(|| format!("cannot bind {pid} to CPUs {cpus:?}"))
+}
+
+fn work(job: &Job, gate: &OwnedFd, release_fd: i32, progress: &SharedCounters, index: usize) {
+    sys::name_and_follow_parent(HOG);
+    if let Err(error) = prepare(job) {
+        eprintln!("worker {index}: {error:#}");
+        sys::exit_now(1);
+    }
+    // The gate opens when the last copy of its write end is closed: first this process's own.
+    let _closed = nix::unistd::close(release_fd);
+    let _opened = nix::unistd::read(gate, &mut [0u8; 1]);
+    let counter = progress.get(index);
+    match job.kind {
+        Kind::Spinner => loop {
+            compute(2_000);
+            counter.fetch_add(1, Ordering::Relaxed);
+        },
+        Kind::Sleeper { period } => loop {
+            compute(50_000);
+            counter.fetch_add(1, Ordering::Relaxed);
+            std::thread::sleep(period);
+        },
+    }
+}
+
+fn prepare(job: &Job) -> Result<()> {
+    if let Some(cpus) = &job.cpus {
+        set_affinity(Pid::from_raw(0), cpus)?;
+    }
+    sys::set_nice(job.nice).with_context(|| format!("cannot set nice {}", job.nice))
+}
+
+fn compute(rounds: u64) {
+    let mut value = 1u64;
+    for round in 0..rounds {
+        value = black_box(value.wrapping_mul(3).wrapping_add(round));
+    }
+    black_box(value);
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! `cargo xtask build`: the schedulers, and the guest program that tests them.
+
+use crate::packages::{FOR_BUILD, build_environment};
+use crate::progress::Step;
+use crate::{paths, process, status};
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// The guest runs on the host's architecture; naming it keeps build scripts free of the guest's flags.
+const GUEST_TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// Options of `build`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Schedulers to build [default: all]
+    schedulers: Vec<String>,
+    /// Optimise as for a release
+    #[arg(long)]
+    release: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When a scheduler is not known (status 2) or something does not compile.
+pub fn main(args: &Args) -> Result<u8> {
+    let names = if args.schedulers.is_empty() { schedulers()? } else { args.schedulers.clone() };
+    for name in &names {
+        known(name)?;
+    }
+    super::setup::ensure(FOR_BUILD)?;
+    for name in &names {
+        println!("{}", paths::shown(&scheduler(name, args.release)?));
+    }
+    Ok(0)
+}
+
+/// The names of all schedulers: the packages under `schedulers/`.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn schedulers() -> Result<Vec<String>> {
+    let folder = paths::root().join("schedulers");
+    let entries = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let packages = entries.flatten().filter(|entry| entry.path().join("Cargo.toml").is_file());
+    let mut names: Vec<String> = packages.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Refuses a scheduler that does not exist.
+///
+/// # Errors
+/// One line with the known ones, status 2.
+pub fn known(name: &str) -> Result<()> {
+    let names = schedulers()?;
+    if names.iter().any(|known| known == name) {
+        return Ok(());
+    }
+    Err(status::usage(format!("scheduler '{name}' is not known; known: {}", names.join(", "))))
+}
+
+/// Builds a scheduler and gives its program.
+///
+/// # Errors
+/// When it does not compile.
+pub fn scheduler(name: &str, release: bool) -> Result<PathBuf> {
+    let mut cargo = cargo("build", name);
+    if release {
+        cargo.arg("--release");
+    }
+    for (variable, value) in build_environment() {
+        cargo.env(variable, value);
+    }
+    compile(cargo, name)
+}
+
+/// Builds the guest program, linked statically: the VM has no libraries but those of the schedulers.
+///
+/// # Errors
+/// When it does not compile.
+pub fn guest() -> Result<PathBuf> {
+    let mut cargo = cargo("build", "guest");
+    cargo.args(["--target", GUEST_TARGET]).env("RUSTFLAGS", "-C target-feature=+crt-static");
+    cargo.env_remove("CARGO_ENCODED_RUSTFLAGS");
+    compile(cargo, "guest")
+}
+
+/// The cargo that runs this program, else the one in `PATH`.
+pub fn cargo_program() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// cargo, on one package of this workspace.
+fn cargo(verb: &str, package: &str) -> Command {
+    let mut command = cargo_program();
+    command.args([verb, "--package", package]).current_dir(paths::root());
+    command
+}
+
+/// A message of cargo's, as far as it matters here.
+#[derive(Deserialize)]
+struct Message {
+    reason: String,
+    #[serde(default)]
+    package_id: String,
+    #[serde(default)]
+    executable: Option<PathBuf>,
+    #[serde(default)]
+    target: Option<Target>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+}
+
+/// Runs cargo with a progress bar and gives the program it built.
+fn compile(mut cargo: Command, package: &str) -> Result<PathBuf> {
+    let step = Step::new(format!("building {package}"), dependency_count(package));
+    cargo.args(["--message-format", "json-render-diagnostics"]);
+    cargo.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = process::die_with_us(&mut cargo, Signal::SIGTERM).spawn().context("cannot run cargo")?;
+    let stderr = child.stderr.take();
+    let errors = std::thread::spawn(move || {
+        let mut text = String::new();
+        // Whatever could be read is shown when the build fails.
+        let _ = stderr.map(|mut stream| stream.read_to_string(&mut text));
+        text
+    });
+    let (mut program, mut seen) = (None, BTreeSet::new());
+    for line in
+        child.stdout.take().into_iter().flat_map(|out| BufReader::new(out).lines()).map_while(Result::ok)
+    {
+        let Ok(message) = serde_json::from_str::<Message>(&line) else { continue };
+        if message.reason != "compiler-artifact" {
+            continue;
+        }
+        let name = message.target.map(|target| target.name).unwrap_or_default();
+        seen.insert(message.package_id);
+        step.at(seen.len() as u64, &name);
+        if name == package {
+            program = message.executable.or(program);
+        }
+    }
+    let status = child.wait().context("cannot wait for cargo")?;
+    let errors = errors.join().unwrap_or_default();
+    if !status.success() {
+        step.clear();
+        eprint!("{errors}");
+        bail!("{package} does not build: see above");
+    }
+    let Some(program) = program else { bail!("{package} builds no program of that name") };
+    step.done("");
+    Ok(program)
+}
+
+/// How many packages a build of `package` involves: the length of its progress bar.
+fn dependency_count(package: &str) -> u64 {
+    let mut tree = cargo("tree", package);
+    tree.args(["--prefix", "none", "--edges", "normal,build", "--format", "{p}"]);
+    let text = process::text(&mut tree).unwrap_or_default();
+    text.lines().map(|line| line.trim_end_matches(" (*)")).collect::<BTreeSet<_>>().len() as u64
+}

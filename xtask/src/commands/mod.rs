@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The commands, each in its own file.
+
+pub mod build;
+pub mod run;
+pub mod setup;
+pub mod test;
+pub mod tidy;
+pub mod vmtest;

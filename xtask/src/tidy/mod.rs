@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The house rules, and what they are checked on.
+
+pub mod rules;
+#[cfg(test)]
+mod tests;
+pub mod tree;
