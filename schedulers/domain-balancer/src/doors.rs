@@ -10,8 +10,8 @@ use runtime::seam::{self, BpfObject, SeamError};
 use crate::kernel::abi;
 use crate::snapshot::{Counters, DomainLoad, DomainLoads, MoveAnswer, TaskState, Tasks};
 
-/// Duty cycles below this share of a CPU are left out of task snapshots: moving such a task evens out nothing.
-const DUTY_MIN: f64 = 1.0 / 1024.0;
+/// Duty cycles below this, in 1/1024 of a CPU, are left out of task snapshots: moving such a task evens out nothing.
+const DUTY_MIN_1024: u32 = 1;
 
 /// Copies the load of `domains` domains.
 ///
@@ -55,7 +55,7 @@ fn domain_load(
 pub fn tasks(object: &mut dyn BpfObject, domains: usize, half_life_ns: u64) -> Result<Tasks, SeamError> {
     let mut args = abi::db_snapshot_tasks_args::zeroed();
     args.capacity = abi::db_limits_DB_MAX_TASK_SNAPSHOTS;
-    args.min_duty = (DUTY_MIN * (1u64 << 32) as f64) as u32;
+    args.min_duty = DUTY_MIN_1024;
     seam::run(object, "snapshot_tasks", &mut args)?;
     let tasks = (0..args.nr_written as usize).map(|index| {
         let raw: abi::db_task_snapshot = element(object, "task_snapshots", index)?;

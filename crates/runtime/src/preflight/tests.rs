@@ -167,3 +167,11 @@ fn the_real_roots_are_the_usual_ones() {
     let roots = Roots::default();
     assert_eq!((roots.sys, roots.proc), (PathBuf::from("/sys"), PathBuf::from("/proc")));
 }
+
+#[test]
+fn capability_numbers_are_the_kernels() {
+    use caps::Capability;
+    let ours = [CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF];
+    let theirs = [Capability::CAP_SYS_ADMIN, Capability::CAP_PERFMON, Capability::CAP_BPF];
+    assert_eq!(ours, theirs.map(|capability| u32::from(capability.index())));
+}

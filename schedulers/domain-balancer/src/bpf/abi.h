@@ -119,7 +119,7 @@ struct db_snapshot_tasks_args {
 	u32 nr_dropped;
 	/* in: room in the map */
 	u32 capacity;
-	/* in: tasks below this duty cycle (32-bit fraction of 1) are left out: they carry no load worth a move */
+	/* in: tasks below this duty cycle, in 1/1024, are left out: they carry no load worth a move */
 	u32 min_duty;
 };
 

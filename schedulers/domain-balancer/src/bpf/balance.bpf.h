@@ -123,11 +123,21 @@ static __always_inline void copy_task(struct task_struct *p, struct task_ctx *tc
 		copy_domains(p, out);
 }
 
+/*
+ * The task's duty cycle in 1/1024. Comparing the full 32.32 average with a 32-bit number would be as good, but the
+ * verifier of 6.18 then meets an average of whole units, contradicts itself about its lower half, and prints a WARNING.
+ */
+static __always_inline u32 duty_1024(struct task_ctx *tctx, u64 now)
+{
+	return ravg_read(&tctx->duty, now, conf.load_half_life_ns) >> 22;
+}
+
 SEC("syscall")
 int snapshot_tasks(struct db_snapshot_tasks_args *args)
 {
 	u32 nr = 0, dropped = 0, capacity = args->capacity;
-	u64 now = scx_bpf_now(), min_duty = args->min_duty;
+	u32 min_duty = args->min_duty;
+	u64 now = scx_bpf_now();
 	struct task_struct *p;
 
 	bpf_rcu_read_lock();
@@ -136,7 +146,7 @@ int snapshot_tasks(struct db_snapshot_tasks_args *args)
 		struct db_task_snapshot *out;
 		u32 key = nr;
 
-		if (!tctx || ravg_read(&tctx->duty, now, conf.load_half_life_ns) < min_duty)
+		if (!tctx || duty_1024(tctx, now) < min_duty)
 			continue;
 		out = key < capacity ? bpf_map_lookup_elem(&task_snapshots, &key) : NULL;
 		if (!out) {
