@@ -148,6 +148,16 @@ pub fn cpu_times_between(before: &[CpuTime], after: &[CpuTime]) -> Vec<CpuTime> 
     after.iter().filter_map(passed).collect()
 }
 
+/// Tasks that exist, threads of the kernel included.
+pub fn kernel_tasks() -> Result<i64> {
+    parse_kernel_tasks(&read("/proc/loadavg")?).context("odd /proc/loadavg")
+}
+
+/// The number behind the `/` of `/proc/loadavg`'s fourth field.
+pub fn parse_kernel_tasks(loadavg: &str) -> Option<i64> {
+    loadavg.split_whitespace().nth(3)?.split_once('/')?.1.parse().ok()
+}
+
 /// Whether this kernel has sched_ext.
 pub fn has_sched_ext() -> bool {
     fs::exists(SCHED_EXT).unwrap_or(false)

@@ -25,9 +25,10 @@ pub const HOG: &str = "hog";
 pub enum Kind {
     /// Computes without a pause; one count per about 10 µs of work.
     Spinner,
-    /// Computes for about a millisecond and sleeps for the rest of `period`; one count per wake-up.
+    /// Computes for a moment (50 µs natively, a few milliseconds emulated) and sleeps for `period`; one count per
+    /// wake-up.
     Sleeper {
-        /// Time from one wake-up to the next.
+        /// Length of one sleep.
         period: Duration,
     },
 }
@@ -156,7 +157,7 @@ fn work(job: &Job, gate: &OwnedFd, release_fd: i32, progress: &SharedCounters, i
             counter.fetch_add(1, Ordering::Relaxed);
         },
         Kind::Sleeper { period } => loop {
-            compute(50_000);
+            compute(10_000);
             counter.fetch_add(1, Ordering::Relaxed);
             std::thread::sleep(period);
         },

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+//! How a verdict comes about.
 use super::*;
 use anyhow::anyhow;
 

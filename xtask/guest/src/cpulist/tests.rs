@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+//! CPU lists as the kernel writes them.
 use super::*;
 use proptest::prelude::*;
 

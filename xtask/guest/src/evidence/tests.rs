@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+//! Parsing what /proc and /sys say.
 use super::*;
 
 #[test]
@@ -38,4 +39,11 @@ fn counts_tasks_per_domain() {
     assert_eq!(count_per_domain(&domains, &[0, 1, 1, 3, 7]), [3.0, 1.0]);
     assert_eq!(domain_of_cpus(&domains), [Some(0), Some(0), Some(1), Some(1)]);
     assert!(domain_of_cpus(&[]).is_empty());
+}
+
+#[test]
+fn reads_the_number_of_tasks() {
+    assert_eq!(parse_kernel_tasks("0.42 0.20 0.10 3/187 4711\n"), Some(187));
+    assert_eq!(parse_kernel_tasks("0.42 0.20"), None);
+    assert!(kernel_tasks().unwrap() > 0);
 }

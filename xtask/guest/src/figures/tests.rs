@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+//! Spreads, means and the random numbers that a seed repeats.
 use super::*;
 use proptest::prelude::*;
 

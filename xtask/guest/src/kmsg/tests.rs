@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+//! Which kernel messages are trouble.
 use super::*;
 
 #[test]

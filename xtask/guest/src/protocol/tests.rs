@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+//! Records survive the way to the host.
 use super::*;
 use proptest::prelude::*;
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+//! What a result becomes when there is more to add.
 use super::*;
 
 #[test]

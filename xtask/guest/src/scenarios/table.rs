@@ -58,8 +58,8 @@ const TABLE: &[ScenarioInfo] = &[
         "no stall while stopped; kernel scheduler back in 30 s; workers advance",
         45,
     ),
-    info("4", "second scheduler started beside the first", "exit 75, one line, first unaffected", 12),
-    info("5", "bad arguments, no root", "one clear line each, documented exit status, never enabled", 12),
+    info("4", "second scheduler started beside the first", "exit 75, one line, first unaffected", 8),
+    info("5", "bad arguments, no root", "one clear line each, documented exit status, never enabled", 6),
     ScenarioInfo {
         kernel: KernelNeed::WithoutSchedExt,
         ..info("5-no-ext", "kernel without sched_ext", "one clear line, exit 69", 4)
@@ -73,23 +73,23 @@ const TABLE: &[ScenarioInfo] = &[
         26,
     ),
     info("12", "random affinity storm at full load, 60 s", "no task outside its mask, scheduler alive", 66),
-    info("15", "fork/exec/exit storm, 5000 tasks", "all reaped; task contexts back to the baseline", 40),
+    info("15", "fork/exec/exit storm, 5000 tasks", "all reaped; task contexts back to the baseline", 70),
     info(
         "17",
         "CPU off/on loop under load, monitor attached",
         "nobody runs on an offline CPU; scheduler survives or restarts in place by itself",
-        35,
+        50,
     ),
     ScenarioInfo {
         topologies: &["1n1l1c1t", "1n1l3c1t", "1n1l2c2t", "1n2l2c1t", "2n2l2c1t"],
-        ..info("19", "topologies: 1 CPU, 3 CPUs, SMT, 2 LLC, 2x2 NUMA", "reported domains = sysfs", 14)
+        ..info("19", "topologies: 1 CPU, 3 CPUs, SMT, 2 LLC, 2x2 NUMA", "reported domains = sysfs", 18)
     },
-    info("20", "8 hogs started in LLC 0, then unpinned", "every LLC used in 30 s", 15),
+    info("20", "8 hogs started in LLC 0, then unpinned", "every LLC used in 30 s", 8),
     info(
         "D1",
         "hogs forced into one domain, stealing off",
         "loads converge (spread at most 0.25); domain changes traced = moves applied",
-        40,
+        25,
     ),
 ];
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+//! Replies of the statistics socket.
 use super::*;
 
 const ANSWER: &str = r#"{"errno":0,"args":{"resp":{"round":7,"applied":18,"domains":{

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+//! Trace lines and migrations between domains.
 use super::*;
 
 const TRACE: &str = "# tracer: nop\n#\n# entries-in-buffer/entries-written: 2/2   #P:8\n#\n\

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+//! The table is complete and its names are unique.
 use super::*;
 use std::collections::BTreeSet;
 
