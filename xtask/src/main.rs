@@ -14,7 +14,7 @@ mod tidy;
 mod vm;
 
 use clap::{Parser, Subcommand};
-use commands::{build, run, setup, test, tidy as tidy_command, vmtest};
+use commands::{bench, build, run, setup, test, tidy as tidy_command, vmtest};
 use std::process::ExitCode;
 
 #[derive(Parser)]
@@ -41,6 +41,8 @@ enum Command {
     Test(test::Args),
     /// Check the house rules
     Tidy,
+    /// Measure the crates that have benches
+    Bench(bench::Args),
     /// Run scenarios on real kernels in virtual machines
     Vmtest(vmtest::Args),
 }
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         Command::Build(args) => build::main(args),
         Command::Run(args) => run::main(args),
         Command::Test(args) => test::main(args),
+        Command::Bench(args) => bench::main(args),
         Command::Tidy => tidy_command::main(),
         Command::Vmtest(args) => vmtest::main(args),
     });

@@ -1,16 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The children of one parent while they are balanced: who pushes, who pulls, and in which order.
+//!
+//! The orders are sorted vectors: at most 1024 entries, so putting one back moves a few kilobytes at most, and a round
+//! allocates nothing for them once they have grown.
 
 use crate::DomainId;
 use ordered_float::OrderedFloat;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::ops::Bound;
 
 /// Groups or domains by load per capacity, then by index.
-pub(crate) type Ordered = BTreeSet<(OrderedFloat<f64>, usize)>;
+#[derive(Debug, Default)]
+struct Ordered(Vec<(OrderedFloat<f64>, usize)>);
+
+impl Ordered {
+    fn insert(&mut self, pressure: f64, index: usize) {
+        let key = (OrderedFloat(pressure), index);
+        if let Err(at) = self.0.binary_search(&key) {
+            self.0.insert(at, key);
+        }
+    }
+
+    fn remove(&mut self, pressure: f64, index: usize) {
+        if let Ok(at) = self.0.binary_search(&(OrderedFloat(pressure), index)) {
+            self.0.remove(at);
+        }
+    }
+}
 
 /// One child.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Member {
     /// Load when the level began; the push limit is a share of it.
     pub load_at_start: f64,
@@ -25,116 +42,130 @@ pub(crate) struct Member {
     domains: Ordered,
 }
 
-/// One level's competition between siblings.
-#[derive(Debug)]
+/// One level's competition between siblings. Reused from parent to parent and from round to round.
+#[derive(Debug, Default)]
 pub(crate) struct Contest {
     pub level: usize,
     /// Load per capacity of all siblings together; moves among them do not change it.
     pub average: f64,
+    /// The first sibling; their indices are consecutive.
+    first: usize,
+    count: usize,
     pushers: Ordered,
     /// All groups: whoever is less loaded than the pusher may pull.
     pullers: Ordered,
-    members: BTreeMap<usize, Member>,
-    /// Pairs that found no task. They hardly find one later on the same level, where both have come closer to the
-    /// average; if they do, the next round sees it.
-    failed: HashSet<(usize, usize)>,
+    /// Never shortened, for the memory of the members' domain orders.
+    members: Vec<Member>,
+    /// Pairs that found no task, one bit each. They hardly find one later on the same level, where both have come
+    /// closer to the average; if they do, the next round sees it.
+    failed: Vec<u64>,
 }
 
 impl Contest {
-    pub fn new(level: usize, average: f64) -> Self {
-        Self {
-            level,
-            average,
-            pushers: Ordered::new(),
-            pullers: Ordered::new(),
-            members: BTreeMap::new(),
-            failed: HashSet::new(),
-        }
+    /// Starts over with other siblings, to be entered in the order of their indices.
+    pub fn begin(&mut self, level: usize, average: f64, first: usize) {
+        (self.level, self.average, self.first, self.count) = (level, average, first, 0);
+        self.pushers.0.clear();
+        self.pullers.0.clear();
     }
 
-    /// Enters a group. `threshold` is relative to the average; `domains` are given with their load per capacity.
+    /// Enters the next group. `threshold` is relative to the average; `domains` are given with their load per capacity.
     pub fn enter(
         &mut self,
-        group: usize,
         load: f64,
         pressure: f64,
         threshold: f64,
         domains: impl Iterator<Item = (f64, DomainId)>,
     ) {
+        if self.members.len() == self.count {
+            self.members.push(Member::default());
+        }
+        let member = &mut self.members[self.count];
         let beyond = (pressure - self.average).abs() > self.average * threshold;
-        let domains = domains.map(|(pressure, domain)| (OrderedFloat(pressure), domain)).collect();
-        self.members.insert(group, Member { load_at_start: load, pushed: 0.0, beyond, pressure, domains });
-        self.place(group, pressure);
+        (member.load_at_start, member.pushed, member.beyond, member.pressure) = (load, 0.0, beyond, pressure);
+        member.domains.0.clear();
+        member.domains.0.extend(domains.map(|(pressure, domain)| (OrderedFloat(pressure), domain)));
+        member.domains.0.sort_unstable();
+        let key = (OrderedFloat(pressure), self.first + self.count);
+        if pressure > self.average {
+            self.pushers.0.push(key);
+        }
+        self.pullers.0.push(key);
+        self.count += 1;
     }
 
-    /// Puts a group into the order; above the average it may push.
-    fn place(&mut self, group: usize, pressure: f64) {
-        if pressure > self.average {
-            self.pushers.insert((OrderedFloat(pressure), group));
-        }
-        self.pullers.insert((OrderedFloat(pressure), group));
+    /// Ends the entering.
+    pub fn start(&mut self) {
+        self.pushers.0.sort_unstable();
+        self.pullers.0.sort_unstable();
+        self.failed.clear();
+        self.failed.resize((self.count * self.count).div_ceil(64), 0);
     }
 
     pub fn member(&self, group: usize) -> &Member {
-        // A group in one of the orders has been entered.
-        &self.members[&group]
+        &self.members[group - self.first]
     }
 
     /// The group that pushes next.
     pub fn most_loaded(&self) -> Option<usize> {
-        self.pushers.last().map(|&(_, group)| group)
+        self.pushers.0.last().map(|&(_, group)| group)
     }
 
-    /// The group to ask after `previous`; the least loaded first, up to the pusher itself.
-    pub fn next_puller(&self, from: usize, previous: Option<usize>) -> Option<usize> {
+    /// The group in this place of the order, the least loaded first, up to the pusher itself.
+    pub fn puller(&self, from: usize, place: usize) -> Option<usize> {
         let end = OrderedFloat(self.member(from).pressure);
-        let start = match previous {
-            Some(group) => Bound::Excluded((OrderedFloat(self.member(group).pressure), group)),
-            None => Bound::Unbounded,
-        };
-        self.pullers
-            .range((start, Bound::Unbounded))
-            .next()
-            .filter(|next| next.0 < end)
-            .map(|&(_, group)| group)
+        self.pullers.0.get(place).filter(|next| next.0 < end).map(|&(_, group)| group)
     }
 
     /// Whether two groups are out of balance and have not failed each other.
     pub fn may_exchange(&self, from: usize, to: usize) -> bool {
-        (self.member(from).beyond || self.member(to).beyond) && !self.failed.contains(&(from, to))
+        let (word, bit) = self.place_of(from, to);
+        (self.member(from).beyond || self.member(to).beyond) && self.failed[word] >> bit & 1 == 0
     }
 
     /// Notes that a pair found no task.
     pub fn fail(&mut self, from: usize, to: usize) {
-        self.failed.insert((from, to));
+        let (word, bit) = self.place_of(from, to);
+        self.failed[word] |= 1 << bit;
     }
 
-    /// Domains of a group, the least loaded first.
-    pub fn domains(&self, group: usize) -> impl DoubleEndedIterator<Item = DomainId> + '_ {
-        self.member(group).domains.iter().map(|&(_, domain)| domain)
+    fn place_of(&self, from: usize, to: usize) -> (usize, usize) {
+        let place = (from - self.first) * self.count + (to - self.first);
+        (place / 64, place % 64)
+    }
+
+    /// The domain in this place of a group's order, the least loaded first.
+    pub fn domain(&self, group: usize, place: usize) -> Option<DomainId> {
+        self.member(group).domains.0.get(place).map(|&(_, domain)| domain)
+    }
+
+    /// Number of a group's domains.
+    pub fn domains(&self, group: usize) -> usize {
+        self.member(group).domains.0.len()
     }
 
     /// Ends a group's pushing on this level.
     pub fn retire(&mut self, group: usize) {
-        self.pushers.remove(&(OrderedFloat(self.member(group).pressure), group));
+        self.pushers.remove(self.member(group).pressure, group);
     }
 
     /// Notes that a group has given away this much load.
     pub fn gave(&mut self, group: usize, load: f64) {
-        if let Some(member) = self.members.get_mut(&group) {
-            member.pushed += load;
-        }
+        self.members[group - self.first].pushed += load;
     }
 
     /// Restores the order after a group and one of its domains have changed their load per capacity.
     pub fn reorder(&mut self, group: usize, pressure: f64, domain: DomainId, before: f64, after: f64) {
-        let Some(member) = self.members.get_mut(&group) else { return };
-        let old = (OrderedFloat(member.pressure), group);
-        member.pressure = pressure;
-        member.domains.remove(&(OrderedFloat(before), domain));
-        member.domains.insert((OrderedFloat(after), domain));
-        self.pushers.remove(&old);
-        self.pullers.remove(&old);
-        self.place(group, pressure);
+        let member = &mut self.members[group - self.first];
+        let old = std::mem::replace(&mut member.pressure, pressure);
+        member.domains.remove(before, domain);
+        member.domains.insert(after, domain);
+        self.pushers.remove(old, group);
+        self.pullers.remove(old, group);
+        // Above the average it may push.
+        if pressure > self.average {
+            self.pushers.insert(pressure, group);
+        }
+        self.pullers.insert(pressure, group);
     }
 }

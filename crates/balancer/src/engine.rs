@@ -2,128 +2,151 @@
 //! The algorithm, the same for every level.
 //!
 //! From the outermost level in, the children of each parent are ordered by load per capacity. The most loaded pushes
-//! to the least loaded that can take a task; below them, the most loaded domain of the pushing group gives to the least loaded domain of the
-//! pulling one. After each move the two groups and domains are put back in order. A pair that found no task is not
-//! asked again on that level.
+//! to the least loaded that can take a task; below them, the most loaded domain of the pushing group gives to the least
+//! loaded domain of the pulling one. After each move the two groups and domains are put back in order. A pair that
+//! found no task is not asked again on that level.
 
+use crate::choice::{Choice, PairView};
 use crate::contest::Contest;
-use crate::index::{Class, DomainIndex, Rank};
 use crate::ledger::LoadScale;
+use crate::planner::Memory;
 use crate::tree::Level;
 use crate::{
     DomainId, GroupStats, Ledger, Move, MoveContext, MoveReason, Plan, PlanError, PlanParams, Refusal,
-    RefusalCause, Refusals, Task, TaskId, TaskSource, Tree,
+    RefusalCause, Refusals, Task, TaskSource, Tree,
 };
-use ordered_float::OrderedFloat;
-use std::collections::HashSet;
 
-/// How many tasks of a class are tried per pair, nearest load first. Only the cost can refuse one task and accept the
-/// next, so a short walk is enough.
-const TRIES_PER_CLASS: usize = 8;
-
-/// Plans one round.
-///
-/// `source` is asked once for every domain that has to push. Fails if tree and ledger differ in size, a task carries a
-/// number that makes no sense or a mask beyond the tree, the source fails, or a cost term answers NaN.
-pub fn plan(
-    tree: &Tree,
-    ledger: &Ledger,
-    source: &mut dyn TaskSource,
-    params: &PlanParams,
-) -> Result<Plan, PlanError> {
-    if tree.domains() != ledger.domains() {
-        return Err(PlanError::DomainCount { tree: tree.domains(), ledger: ledger.domains() });
-    }
-    params.check()?;
-    let mut round = Round::new(tree, ledger, source, params);
-    for level in 0..tree.depth() {
-        for siblings in &tree.levels[level].siblings {
-            round.balance(level, siblings)?;
-        }
-    }
-    Ok(round.finish())
-}
+/// How many pairs of domains in a row a pusher may fail for the cost of its tasks before it gives up on this level. The
+/// least loaded pullers come first, where the gain is largest: who cannot pay there will hardly pay elsewhere.
+const COSTLY_PAIRS: usize = 64;
 
 /// What the index needs of a round: the scale of loads, and where refusals are counted.
 pub(crate) struct RoundState<'a> {
     pub tree: &'a Tree,
     pub params: &'a PlanParams,
     pub scale: LoadScale,
-    refusals: Refusals,
+    /// The least that any move costs per load.
+    pub least_share: f64,
+    pub refusals: Refusals,
     refused: Vec<Refusal>,
 }
 
 impl RoundState<'_> {
-    pub fn refuse(
-        &mut self,
-        task: &Task,
-        load: f64,
-        from: DomainId,
-        to: Option<DomainId>,
-        cause: RefusalCause,
-    ) {
-        self.refusals.count(cause, 1);
+    fn note(&mut self, refusal: impl FnOnce() -> Refusal) {
         if self.refused.len() < self.params.max_refusals_explained {
-            self.refused.push(Refusal { task: task.id, load, from, to, cause, terms: Vec::new() });
+            self.refused.push(refusal());
         }
+    }
+
+    /// A task that can go nowhere.
+    pub fn refuse_unmovable(&mut self, task: &Task, load: f64, from: DomainId, cause: RefusalCause) {
+        self.refusals.count(cause, 1);
+        let (task, terms) = (task.id, Vec::new());
+        self.note(|| Refusal { task, load, from, to: None, cause, gain: 0.0, cost: 0.0, terms });
+    }
+
+    /// A task whose move would not help.
+    pub fn refuse_useless(&mut self, task: &Task, load: f64, from: DomainId, to: DomainId, gain: f64) {
+        let cause = RefusalCause::NoImprovement;
+        self.refusals.count(cause, 1);
+        let (task, to, terms) = (task.id, Some(to), Vec::new());
+        self.note(|| Refusal { task, load, from, to, cause, gain, cost: 0.0, terms });
+    }
+
+    /// A task whose move would cost more than it gains.
+    pub fn refuse_costly(&mut self, context: &MoveContext<'_>, gain: f64, cost: f64) {
+        let cause = RefusalCause::Cost;
+        self.refusals.count(cause, 1);
+        let &MoveContext { task, load, from, to, .. } = context;
+        let terms = |params: &PlanParams| params.cost.terms(context).collect();
+        let params = self.params;
+        self.note(|| Refusal {
+            task: task.id,
+            load,
+            from,
+            to: Some(to),
+            cause,
+            gain,
+            cost,
+            terms: terms(params),
+        });
     }
 }
 
-struct Round<'a> {
-    state: RoundState<'a>,
+pub(crate) struct Round<'a> {
+    pub state: RoundState<'a>,
     source: &'a mut dyn TaskSource,
-    /// Load of every group, by level; the innermost level has one group per domain.
-    loads: Vec<Vec<f64>>,
-    loads_before: Vec<Vec<f64>>,
-    domain_loads: Vec<f64>,
-    /// Built when a domain first has to give.
-    indices: Vec<Option<DomainIndex>>,
+    pub memory: &'a mut Memory,
     moves: Vec<Move>,
-    moved: HashSet<TaskId>,
     min_transfer: f64,
+    /// Capacity of the largest domain.
+    largest: f64,
+    cgroups_asked: bool,
+    /// Pairs that failed for cost since the pusher's last move.
+    costly: usize,
 }
 
 /// Two groups that may exchange a task, and how much they wish to.
-struct Pair {
-    level: usize,
+pub(crate) struct Pair {
+    pub level: usize,
     from_group: usize,
     to_group: usize,
-    wish: f64,
+    pub wish: f64,
 }
 
-/// A task that the rules accept for a pair of domains.
-struct Choice {
-    from: DomainId,
-    to: DomainId,
-    class: usize,
-    position: usize,
-    rank: Rank,
-    load: f64,
-    id: TaskId,
-    gain: f64,
-    cost: f64,
+/// What came out of a search.
+enum Found {
+    Task(Choice),
+    Nothing,
+    /// Nothing, and no more loaded destination will do better.
+    Hopeless,
 }
 
 impl<'a> Round<'a> {
-    fn new(tree: &'a Tree, ledger: &Ledger, source: &'a mut dyn TaskSource, params: &'a PlanParams) -> Self {
+    pub fn new(
+        tree: &'a Tree,
+        ledger: &Ledger,
+        source: &'a mut dyn TaskSource,
+        params: &'a PlanParams,
+        memory: &'a mut Memory,
+    ) -> Self {
+        memory.begin(tree);
         let scale = LoadScale::new(ledger, tree.capacity());
-        let domain_loads: Vec<f64> = (0..tree.domains()).map(|d| scale.domain_load(ledger, d)).collect();
-        let group_load = |domains: &[DomainId]| domains.iter().map(|&d| domain_loads[d]).sum::<f64>();
-        let level_loads = |level: &Level| level.groups.iter().map(|g| group_load(&g.domains)).collect();
-        let loads: Vec<Vec<f64>> = tree.levels.iter().map(level_loads).collect();
-        let total: f64 = domain_loads.iter().sum();
+        let innermost = tree.depth() - 1;
+        let group_of = &tree.levels[innermost].group_of;
+        let domains = &mut memory.loads[innermost];
+        domains.clear();
+        domains.resize(tree.domains(), 0.0);
+        (0..tree.domains()).for_each(|d| domains[group_of[d]] = scale.domain_load(ledger, d));
+        for level in 0..innermost {
+            let (outer, inner) = memory.loads.split_at_mut(innermost);
+            let load = |domains: &[DomainId]| domains.iter().map(|&d| inner[0][group_of[d]]).sum::<f64>();
+            outer[level].clear();
+            outer[level].extend(tree.levels[level].groups.iter().map(|group| load(&group.domains)));
+        }
+        for (before, loads) in memory.loads_before.iter_mut().zip(&memory.loads) {
+            before.clone_from(loads);
+        }
+        let total: f64 = memory.loads[innermost].iter().sum();
         let mean_weight = if scale.total_duty > 0.0 { total / scale.total_duty } else { 0.0 };
-        let state = RoundState { tree, params, scale, refusals: Refusals::default(), refused: Vec::new() };
+        let least_share = params.cost.least_share();
+        let groups = tree.levels[innermost].groups.iter();
         Self {
-            state,
+            state: RoundState {
+                tree,
+                params,
+                scale,
+                least_share,
+                refusals: Refusals::default(),
+                refused: Vec::new(),
+            },
             source,
-            loads_before: loads.clone(),
-            loads,
-            domain_loads,
-            indices: (0..tree.domains()).map(|_| None).collect(),
+            memory,
             moves: Vec::new(),
-            moved: HashSet::new(),
             min_transfer: params.min_transfer * mean_weight,
+            largest: groups.map(|group| group.capacity).fold(0.0, f64::max),
+            cgroups_asked: false,
+            costly: 0,
         }
     }
 
@@ -133,11 +156,11 @@ impl<'a> Round<'a> {
 
     /// Load per capacity of a group.
     fn pressure(&self, level: usize, group: usize) -> f64 {
-        self.loads[level][group] / self.level(level).groups[group].capacity
+        self.memory.loads[level][group] / self.level(level).groups[group].capacity
     }
 
     /// Load per capacity of a domain.
-    fn domain_pressure(&self, domain: DomainId) -> f64 {
+    pub fn domain_pressure(&self, domain: DomainId) -> f64 {
         let innermost = self.state.tree.depth() - 1;
         self.pressure(innermost, self.level(innermost).group_of[domain])
     }
@@ -152,27 +175,35 @@ impl<'a> Round<'a> {
     fn average(&self, level: usize, siblings: &[usize]) -> f64 {
         let groups = &self.level(level).groups;
         let capacity: f64 = siblings.iter().map(|&g| groups[g].capacity).sum();
-        siblings.iter().map(|&g| self.loads[level][g]).sum::<f64>() / capacity
+        siblings.iter().map(|&g| self.memory.loads[level][g]).sum::<f64>() / capacity
     }
 
     /// Balances the children of one parent among themselves.
-    fn balance(&mut self, level: usize, siblings: &[usize]) -> Result<(), PlanError> {
+    pub fn balance(&mut self, level: usize, siblings: &[usize]) -> Result<(), PlanError> {
         let average = self.average(level, siblings);
         if siblings.len() < 2 || average <= 0.0 {
             return Ok(());
         }
-        let mut contest = Contest::new(level, average);
+        let mut contest = std::mem::take(&mut self.memory.contest);
+        contest.begin(level, average, siblings[0]);
         let threshold = self.level(level).params.imbalance_threshold;
         for &group in siblings {
             let domains = self.level(level).groups[group].domains.iter();
             let domains = domains.map(|&domain| (self.domain_pressure(domain), domain));
-            contest.enter(group, self.loads[level][group], self.pressure(level, group), threshold, domains);
+            contest.enter(self.memory.loads[level][group], self.pressure(level, group), threshold, domains);
         }
+        contest.start();
+        let result = self.exchange(&mut contest);
+        self.memory.contest = contest;
+        result
+    }
+
+    fn exchange(&mut self, contest: &mut Contest) -> Result<(), PlanError> {
         while let Some(from_group) = contest.most_loaded() {
-            if let Some(cause) = self.spent(&contest, from_group) {
+            if let Some(cause) = self.spent(contest, from_group) {
                 self.state.refusals.count(cause, 1);
                 contest.retire(from_group);
-            } else if !self.push_one(&mut contest, from_group)? {
+            } else if !self.push_one(contest, from_group)? {
                 contest.retire(from_group);
             }
         }
@@ -190,18 +221,22 @@ impl<'a> Round<'a> {
 
     /// Moves one task out of a group to the least loaded sibling that can take one.
     fn push_one(&mut self, contest: &mut Contest, from_group: usize) -> Result<bool, PlanError> {
-        let mut asked = None;
-        while let Some(to_group) = contest.next_puller(from_group, asked) {
-            asked = Some(to_group);
+        self.costly = 0;
+        let mut place = 0;
+        while let Some(to_group) = contest.puller(from_group, place) {
+            place += 1;
             if !contest.may_exchange(from_group, to_group) {
                 continue;
             }
             let pair = self.pair(contest, from_group, to_group);
-            if let Some(choice) = self.find(contest, &pair)? {
-                self.commit(contest, &pair, &choice);
-                return Ok(true);
+            match self.find(contest, &pair)? {
+                Found::Task(choice) => {
+                    self.commit(contest, &pair, choice);
+                    return Ok(true);
+                }
+                Found::Nothing if self.costly < COSTLY_PAIRS => contest.fail(from_group, to_group),
+                Found::Nothing | Found::Hopeless => break,
             }
-            contest.fail(from_group, to_group);
         }
         Ok(false)
     }
@@ -209,7 +244,7 @@ impl<'a> Round<'a> {
     fn pair(&self, contest: &Contest, from_group: usize, to_group: usize) -> Pair {
         let level = contest.level;
         let groups = &self.level(level).groups;
-        let above = |group: usize| self.loads[level][group] - contest.average * groups[group].capacity;
+        let above = |group: usize| self.memory.loads[level][group] - contest.average * groups[group].capacity;
         let (excess, deficit) = (above(from_group), -above(to_group));
         // A puller that is not below the average has no deficit; it is asked only when those below could not help.
         let even = self.even_transfer(level, from_group, to_group);
@@ -219,20 +254,57 @@ impl<'a> Round<'a> {
     }
 
     /// Searches the pair's domains, most loaded to least loaded, until one has a task to move.
-    fn find(&mut self, contest: &Contest, pair: &Pair) -> Result<Option<Choice>, PlanError> {
-        for from in contest.domains(pair.from_group).rev() {
-            for to in contest.domains(pair.to_group) {
-                let even = self.even_transfer_on_way(pair.level, from, to);
-                if even <= self.min_transfer || self.index(from)?.is_empty() {
-                    break;
-                }
-                let choice = self.choose(pair, from, to, even)?;
-                if choice.is_some() {
-                    return Ok(choice);
-                }
+    fn find(&mut self, contest: &Contest, pair: &Pair) -> Result<Found, PlanError> {
+        let innermost = pair.level + 1 == self.state.tree.depth();
+        if self.even_transfer(pair.level, pair.from_group, pair.to_group) <= self.min_transfer {
+            return Ok(Found::Nothing);
+        }
+        for place in (0..contest.domains(pair.from_group)).rev() {
+            let Some(from) = contest.domain(pair.from_group, place) else { break };
+            match self.find_from(contest, pair, from)? {
+                Found::Nothing => {}
+                Found::Hopeless if !innermost => {}
+                found => return Ok(found),
+            }
+            if self.costly >= COSTLY_PAIRS {
+                break;
             }
         }
-        Ok(None)
+        Ok(Found::Nothing)
+    }
+
+    fn find_from(&mut self, contest: &Contest, pair: &Pair, from: DomainId) -> Result<Found, PlanError> {
+        let mut place = 0;
+        while let Some(to) = contest.domain(pair.to_group, place) {
+            place += 1;
+            let (from_pressure, to_pressure) = (self.domain_pressure(from), self.domain_pressure(to));
+            if from_pressure <= to_pressure {
+                break;
+            }
+            let even = self.even_transfer_on_way(pair.level, from, to);
+            if even <= self.min_transfer {
+                continue;
+            }
+            self.build(from)?;
+            let distance = self.state.tree.distance(from, to);
+            let view = PairView { pair, from, to, even, from_pressure, to_pressure, distance };
+            // Whatever follows `to` is at least as loaded, so nothing evens out more than this.
+            let capacity = self.state.tree.domain_capacity(from).unwrap_or(self.largest);
+            let most = (from_pressure - to_pressure) / (1.0 / capacity + 1.0 / self.largest);
+            let index = &mut self.memory.indices[from];
+            let Some((class, position)) = index.smallest(None) else { return Ok(Found::Hopeless) };
+            let smallest = index.candidate(class, position).1;
+            if let Some(choice) = self.choose(&view)? {
+                return Ok(Found::Task(choice));
+            }
+            if smallest * (1.0 + self.state.least_share) >= 2.0 * most {
+                return Ok(Found::Hopeless);
+            }
+            if self.costly >= COSTLY_PAIRS {
+                break;
+            }
+        }
+        Ok(Found::Nothing)
     }
 
     /// The smallest evening transfer over all pairs of groups that a move between two domains affects, from `level`
@@ -246,139 +318,58 @@ impl<'a> Round<'a> {
             .fold(f64::INFINITY, f64::min)
     }
 
-    fn index(&mut self, domain: DomainId) -> Result<&mut DomainIndex, PlanError> {
-        if self.indices[domain].is_none() {
-            let tasks = self.source.tasks(domain).map_err(|error| PlanError::Source { domain, error })?;
-            self.indices[domain] = Some(DomainIndex::build(domain, tasks, &mut self.state)?);
-        }
-        Ok(self.indices[domain].get_or_insert_default())
+    /// Notes that the pair's tasks failed for their cost.
+    pub fn failed_for_cost(&mut self) {
+        self.costly += 1;
     }
 
-    /// The task with the nearest load to the wish, among the best-ranked classes that have an acceptable one.
-    fn choose(
-        &mut self,
-        pair: &Pair,
-        from: DomainId,
-        to: DomainId,
-        even: f64,
-    ) -> Result<Option<Choice>, PlanError> {
-        // Taken out while the rest of the round is consulted; put back on every path.
-        let mut index = self.indices[from].take().unwrap_or_default();
-        let mut result = Ok(None);
-        for rank in Rank::ALL {
-            result = self.choose_ranked(&mut index, rank, pair, (from, to), even);
-            if !matches!(result, Ok(None)) {
-                break;
-            }
+    /// Asks the source for the cgroups' loads, once a round.
+    pub fn ask_cgroups(&mut self) -> Result<(), PlanError> {
+        if !self.cgroups_asked {
+            self.cgroups_asked = true;
+            let ledger = &mut self.memory.cgroup_ledger;
+            self.source.cgroups(ledger).map_err(|error| PlanError::Cgroups { error })?;
+            self.memory.cgroups.load(ledger, &self.state.scale);
         }
-        if matches!(result, Ok(None)) && index.classes.iter().any(|c| c.len() > 0 && !c.allows(to)) {
-            self.state.refusals.count(RefusalCause::NotAllowed, 1);
-        }
-        self.indices[from] = Some(index);
-        result
+        Ok(())
     }
 
-    fn choose_ranked(
-        &mut self,
-        index: &mut DomainIndex,
-        rank: Rank,
-        pair: &Pair,
-        (from, to): (DomainId, DomainId),
-        even: f64,
-    ) -> Result<Option<Choice>, PlanError> {
-        let mut best: Option<Choice> = None;
-        for (number, class) in index.classes.iter_mut().enumerate() {
-            if !class.allows(to) || class.rank(from, to) != rank {
-                continue;
-            }
-            let Some(mut choice) = self.choose_in(class, pair, (from, to), even)? else { continue };
-            (choice.class, choice.rank) = (number, rank);
-            let key = |c: &Choice| (OrderedFloat((c.load - pair.wish).abs()), OrderedFloat(c.load), c.id);
-            if best.as_ref().is_none_or(|best| key(&choice) < key(best)) {
-                best = Some(choice);
-            }
+    /// Asks the source for a domain's tasks, once a round.
+    fn build(&mut self, domain: DomainId) -> Result<(), PlanError> {
+        if self.memory.built[domain] {
+            return Ok(());
         }
-        Ok(best)
-    }
-
-    /// The first acceptable task of a class, in the order of distance from the wish.
-    fn choose_in(
-        &mut self,
-        class: &mut Class,
-        pair: &Pair,
-        (from, to): (DomainId, DomainId),
-        even: f64,
-    ) -> Result<Option<Choice>, PlanError> {
-        let mut walk = class.nearest(pair.wish);
-        for _ in 0..TRIES_PER_CLASS {
-            let Some(position) = walk.next(class) else { break };
-            let candidate = class.candidate(position);
-            let (task, load) = (&candidate.task, candidate.load);
-            if self.moved.contains(&task.id) {
-                continue; // It migrated while the snapshot was taken, so two domains named it.
-            }
-            let gain = even - (even - load).abs();
-            if gain <= 0.0 {
-                walk.end_above(); // Twice the evening transfer or more; so is everything larger.
-                self.state.refuse(task, load, from, Some(to), RefusalCause::NoImprovement);
-                continue;
-            }
-            let context = self.context(task, load, pair.level, from, to);
-            let cost = self.state.params.cost.total(&context)?;
-            if gain > cost {
-                // The caller knows the class.
-                let (class, rank) = (0, Rank::Neutral);
-                return Ok(Some(Choice { from, to, class, position, rank, load, id: task.id, gain, cost }));
-            }
-            self.refuse_for_cost(&context);
-        }
-        Ok(None)
-    }
-
-    fn context<'t>(
-        &self,
-        task: &'t Task,
-        load: f64,
-        level: usize,
-        from: DomainId,
-        to: DomainId,
-    ) -> MoveContext<'t> {
-        let depth = self.state.tree.depth();
-        let (from_pressure, to_pressure) = (self.domain_pressure(from), self.domain_pressure(to));
-        MoveContext { task, load, from, to, level, depth, from_pressure, to_pressure }
-    }
-
-    fn refuse_for_cost(&mut self, context: &MoveContext<'_>) {
-        let explained = self.state.refused.len();
-        self.state.refuse(context.task, context.load, context.from, Some(context.to), RefusalCause::Cost);
-        if let Some(refusal) = self.state.refused.get_mut(explained) {
-            refusal.terms = self.state.params.cost.terms(context).collect();
-        }
+        self.ask_cgroups()?;
+        let index = &mut self.memory.indices[domain];
+        index.tasks.clear();
+        self.source.fill(domain, &mut index.tasks).map_err(|error| PlanError::Source { domain, error })?;
+        index.build(domain, &mut self.memory.finder, &mut self.state)?;
+        self.memory.built[domain] = true;
+        Ok(())
     }
 
     /// Books a move.
-    fn commit(&mut self, contest: &mut Contest, pair: &Pair, choice: &Choice) {
+    fn commit(&mut self, contest: &mut Contest, pair: &Pair, choice: Choice) {
         let &Pair { level, from_group, to_group, wish } = pair;
-        let (from, to) = (choice.from, choice.to);
+        let Choice { from, to, load, .. } = choice;
         let imbalance = |round: &Self| round.pressure(level, from_group) - round.pressure(level, to_group);
         let imbalance_before = imbalance(self);
         let pressures = (self.domain_pressure(from), self.domain_pressure(to));
-        for (depth, loads) in self.loads.iter_mut().enumerate() {
+        for (depth, loads) in self.memory.loads.iter_mut().enumerate() {
             let group_of = &self.state.tree.levels[depth].group_of;
-            loads[group_of[from]] -= choice.load;
-            loads[group_of[to]] += choice.load;
+            loads[group_of[from]] -= load;
+            loads[group_of[to]] += load;
         }
-        contest.gave(from_group, choice.load);
+        contest.gave(from_group, load);
         for (group, domain, before) in [(from_group, from, pressures.0), (to_group, to, pressures.1)] {
             contest.reorder(group, self.pressure(level, group), domain, before, self.domain_pressure(domain));
         }
-        if let Some(index) = &mut self.indices[from] {
-            index.classes[choice.class].take(choice.position);
-        }
-        self.moved.insert(choice.id);
+        self.memory.indices[from].take(choice.class, choice.position);
+        self.memory.moved.insert(choice.id);
+        self.memory.cgroups.moved(choice.cgroup, from, to, load);
         let key = |group: usize| self.level(level).groups[group].path[level];
         let reason = MoveReason {
-            level_name: self.level(level).params.name.clone(),
+            level_name: self.level(level).name.clone(),
             from_group: key(from_group),
             to_group: key(to_group),
             imbalance_before,
@@ -386,15 +377,16 @@ impl<'a> Round<'a> {
             wished: wish,
             gain: choice.gain,
             cost: choice.cost,
-            preferred: choice.rank == Rank::Preferred,
+            preferred: choice.preferred,
+            terms: choice.terms,
         };
-        self.moves.push(Move { task: choice.id, from, to, load: choice.load, level, reason });
+        self.moves.push(Move { task: choice.id, from, to, load, level, reason });
     }
 
     fn group_stats(&self) -> Vec<GroupStats> {
         let mut stats = Vec::new();
         for (number, level) in self.state.tree.levels.iter().enumerate() {
-            let (before, after) = (&self.loads_before[number], &self.loads[number]);
+            let (before, after) = (&self.memory.loads_before[number], &self.memory.loads[number]);
             let mut average_of = vec![0.0; level.groups.len()];
             for siblings in &level.siblings {
                 let capacity: f64 = siblings.iter().map(|&g| level.groups[g].capacity).sum();
@@ -415,19 +407,23 @@ impl<'a> Round<'a> {
         stats
     }
 
-    fn finish(self) -> Plan {
+    pub fn finish(self) -> Plan {
         let groups = self.group_stats();
         let innermost = self.state.tree.depth() - 1;
         let group_of = &self.level(innermost).group_of;
-        let predicted_loads = group_of.iter().map(|&group| self.loads[innermost][group]).collect();
+        let by_domain = |loads: &[Vec<f64>]| -> Vec<f64> {
+            group_of.iter().map(|&group| loads[innermost][group]).collect()
+        };
+        let domain_loads = by_domain(&self.memory.loads_before);
         Plan {
             moves: self.moves,
             groups,
             saturated: self.state.scale.lambda.is_some(),
             lambda: self.state.scale.lambda,
-            total_load: self.domain_loads.iter().sum(),
-            domain_loads: self.domain_loads,
-            predicted_loads,
+            cgroups: self.memory.cgroups.stats(),
+            total_load: domain_loads.iter().sum(),
+            domain_loads,
+            predicted_loads: by_domain(&self.memory.loads),
             refusals: self.state.refusals,
             refused: self.state.refused,
         }

@@ -43,6 +43,11 @@ pub enum TreeError {
         /// The value given.
         capacity: f64,
     },
+    /// The distances do not name one node per domain, are not square, or are zero.
+    #[error(
+        "node distances: {0}; give one node per domain and a square matrix of distances from 1, the local ones smallest"
+    )]
+    Distances(&'static str),
     /// A level's parameter is NaN or out of range.
     #[error("level '{level}': {parameter} is {value}; give a finite number {range}")]
     LevelParameter {
@@ -85,6 +90,41 @@ pub enum LedgerError {
     },
 }
 
+/// A cgroup tree whose shares cannot be computed.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum SharesError {
+    /// Two cgroups have the same id.
+    #[error("cgroup {0} is listed twice; list each cgroup once")]
+    Duplicate(u64),
+    /// A parent is not in the list.
+    #[error("cgroup {cgroup} has the unknown parent {parent}; list the parent too, or give none for a root")]
+    UnknownParent {
+        /// The cgroup at fault.
+        cgroup: u64,
+        /// The parent it names.
+        parent: u64,
+    },
+    /// A cgroup is its own ancestor.
+    #[error("cgroup {0} is among its own ancestors; a tree must end in a root")]
+    Cycle(u64),
+    /// The weight is outside 1..=10000.
+    #[error("cgroup {cgroup} has weight {weight}; give 1 to 10000")]
+    Weight {
+        /// The cgroup at fault.
+        cgroup: u64,
+        /// The value given.
+        weight: u32,
+    },
+    /// The load is NaN, infinite, negative or too large.
+    #[error("cgroup {cgroup} has load {load}; give a finite number from 0 to 1000000000")]
+    Load {
+        /// The cgroup at fault.
+        cgroup: u64,
+        /// The value given.
+        load: f64,
+    },
+}
+
 /// A round that cannot be planned.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
@@ -109,6 +149,13 @@ pub enum PlanError {
     Source {
         /// The domain asked for.
         domain: DomainId,
+        /// The source's own error.
+        #[source]
+        error: SourceError,
+    },
+    /// The task source failed to name the cgroups' loads.
+    #[error("the loads of the cgroups cannot be listed: {error}")]
+    Cgroups {
         /// The source's own error.
         #[source]
         error: SourceError,
@@ -141,6 +188,14 @@ pub enum PlanError {
         /// The task it judged.
         task: TaskId,
         /// Its answer.
+        value: f64,
+    },
+    /// A factor that scales a cost term is NaN, infinite or negative.
+    #[error("cost term '{term}' is scaled by {value}; give a finite factor of at least 0")]
+    CostFactor {
+        /// The term's name.
+        term: &'static str,
+        /// The factor given.
         value: f64,
     },
 }

@@ -4,13 +4,17 @@
 //! Tasks with the same allowed and preferred domains form a class; whether a class may go somewhere is one look at a
 //! mask, not one per task. In a class, tasks are sorted by load. A task that is taken leaves a gap that later searches
 //! jump over; a refused one stays for other destinations.
+//!
+//! Everything lies in vectors that a domain keeps from round to round.
 
 use crate::engine::RoundState;
+use crate::hash::FastMap;
 use crate::ledger::DUTY_MAX;
 use crate::weights::weight_bucket;
 use crate::{DomainId, DomainMask, PlanError, RefusalCause, Task, TaskKind};
-use ordered_float::OrderedFloat;
-use std::collections::BTreeMap;
+
+/// Classes that are compared one by one before a map is asked. Most domains have fewer.
+const SCANNED_CLASSES: usize = 4;
 
 /// How a class feels about a destination; a smaller rank is asked first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,41 +31,33 @@ impl Rank {
     pub const ALL: [Self; 3] = [Self::Preferred, Self::Neutral, Self::Reluctant];
 }
 
-#[derive(Debug)]
-pub(crate) struct Candidate {
-    pub load: f64,
-    pub task: Task,
+/// A movable task: its load, its class and its place in the domain's task list.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    load: f64,
+    class: u32,
+    slot: u32,
 }
 
-/// Tasks with the same masks, by rising load, then id.
+/// Tasks with the same masks: a stretch of the entries, by rising load, then id.
 #[derive(Debug)]
 pub(crate) struct Class {
     allowed: DomainMask,
     preferred: DomainMask,
-    tasks: Vec<Candidate>,
+    start: usize,
+    len: usize,
     left: usize,
-    /// `up[i]` leads to the first task at or after `i` that is still there (`tasks.len()`: none), over as many steps
-    /// as it takes; searches shorten the way for those who follow.
-    up: Vec<u32>,
-    /// `down[i]` leads to the last task before `i` that is still there, as its position plus 1 (0: none).
-    down: Vec<u32>,
 }
 
 impl Class {
-    fn new(allowed: DomainMask, preferred: DomainMask, mut tasks: Vec<Candidate>) -> Self {
-        tasks.sort_unstable_by_key(|c| (OrderedFloat(c.load), c.task.id));
-        let identity: Vec<u32> = (0..=tasks.len() as u32).collect();
-        Self { allowed, preferred, left: tasks.len(), up: identity.clone(), down: identity, tasks }
+    /// Whether any of its tasks is left that may run in `to`.
+    pub fn may_go(&self, to: DomainId) -> bool {
+        self.left > 0 && self.allowed.contains(to)
     }
 
-    /// Number of tasks not yet taken.
-    pub fn len(&self) -> usize {
-        self.left
-    }
-
-    /// Whether its tasks may run in `to`.
-    pub fn allows(&self, to: DomainId) -> bool {
-        self.allowed.contains(to)
+    /// Whether it has tasks left that may not run in `to`.
+    pub fn must_not_go(&self, to: DomainId) -> bool {
+        self.left > 0 && !self.allowed.contains(to)
     }
 
     /// What its tasks think of going `from` here `to` there.
@@ -74,32 +70,156 @@ impl Class {
             Rank::Neutral
         }
     }
+}
 
-    /// The task at a position that a search has returned.
-    pub fn candidate(&self, position: usize) -> &Candidate {
-        &self.tasks[position]
+/// The movable tasks of one domain.
+#[derive(Debug, Default)]
+pub(crate) struct DomainIndex {
+    /// All tasks of the domain, as the source named them.
+    pub tasks: Vec<Task>,
+    entries: Vec<Entry>,
+    pub classes: Vec<Class>,
+    /// Every class has `len + 1` links, from `start` + its number on. `up[i]` leads to the first task at or after `i`
+    /// that is still there (`len`: none), over as many steps as it takes; searches shorten the way for those who follow.
+    up: Vec<u32>,
+    /// `down[i]` leads to the last task before `i` that is still there, as its position plus 1 (0: none).
+    down: Vec<u32>,
+}
+
+/// Finds the class of a pair of masks while an index is built; shared by all domains.
+#[derive(Debug, Default)]
+pub(crate) struct ClassFinder {
+    by_masks: FastMap<(DomainMask, DomainMask), u32>,
+    last: usize,
+}
+
+/// A walk over a class, away from the wished load on both sides. Positions are within the class.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Nearest {
+    class: usize,
+    wish: f64,
+    below: Option<usize>,
+    above: Option<usize>,
+}
+
+impl Nearest {
+    /// Ends the walk towards larger loads.
+    pub fn end_above(&mut self) {
+        self.above = None;
+    }
+}
+
+impl DomainIndex {
+    /// Sorts the tasks into classes. Tasks that can go nowhere are counted and left out.
+    pub fn build(
+        &mut self,
+        domain: DomainId,
+        finder: &mut ClassFinder,
+        state: &mut RoundState<'_>,
+    ) -> Result<(), PlanError> {
+        self.entries.clear();
+        self.classes.clear();
+        finder.by_masks.clear();
+        finder.last = 0;
+        for slot in 0..self.tasks.len() {
+            let task = &self.tasks[slot];
+            check(task, state.tree.domains())?;
+            let load = state.scale.task_load(weight_bucket(task.weight), task.duty_cycle);
+            if let Some(cause) = immovable(task, load, domain, state) {
+                state.refuse_unmovable(task, load, domain, cause);
+                continue;
+            }
+            let class = find_class(&mut self.classes, task, finder);
+            self.classes[class].len += 1;
+            self.entries.push(Entry { load, class: class as u32, slot: slot as u32 });
+        }
+        self.order();
+        Ok(())
+    }
+
+    fn order(&mut self) {
+        let tasks = &self.tasks;
+        let id = |e: &Entry| tasks[e.slot as usize].id;
+        self.entries.sort_unstable_by(|a, b| {
+            let by_load = || a.load.total_cmp(&b.load).then_with(|| id(a).cmp(&id(b)));
+            a.class.cmp(&b.class).then_with(by_load)
+        });
+        self.up.clear();
+        let mut start = 0;
+        for class in &mut self.classes {
+            class.start = start;
+            class.left = class.len;
+            start += class.len;
+            self.up.extend(0..=class.len as u32);
+        }
+        self.down.clear();
+        self.down.extend_from_slice(&self.up);
+    }
+
+    /// The task at a position that a search has returned, and its load.
+    pub fn candidate(&self, class: usize, position: usize) -> (&Task, f64) {
+        let entry = &self.entries[self.classes[class].start + position];
+        (&self.tasks[entry.slot as usize], entry.load)
+    }
+
+    /// The task with the smallest load of those left that may run in `to`; of all, if `None`.
+    pub fn smallest(&mut self, to: Option<DomainId>) -> Option<(usize, usize)> {
+        let mut best: Option<(f64, usize, usize)> = None;
+        for class in 0..self.classes.len() {
+            if to.is_some_and(|to| !self.classes[class].may_go(to)) {
+                continue;
+            }
+            let Some(position) = self.at_or_after(class, 0) else { continue };
+            let load = self.candidate(class, position).1;
+            if best.is_none_or(|best| load < best.0) {
+                best = Some((load, class, position));
+            }
+        }
+        best.map(|(_, class, position)| (class, position))
     }
 
     /// Takes the task at a position out of all later searches.
-    pub fn take(&mut self, position: usize) {
-        self.up[position] = position as u32 + 1;
-        self.down[position + 1] = position as u32;
-        self.left -= 1;
+    pub fn take(&mut self, class: usize, position: usize) {
+        let links = self.classes[class].start + class;
+        self.up[links + position] = position as u32 + 1;
+        self.down[links + position + 1] = position as u32;
+        self.classes[class].left -= 1;
     }
 
     /// Positions around `wish`: the nearest load first, the smaller on a tie.
-    pub fn nearest(&mut self, wish: f64) -> Nearest {
-        let cut = self.tasks.partition_point(|c| c.load <= wish);
-        Nearest { wish, below: self.before(cut), above: self.from(cut) }
+    pub fn nearest(&mut self, class: usize, wish: f64) -> Nearest {
+        let Class { start, len, .. } = self.classes[class];
+        let cut = self.entries[start..start + len].partition_point(|entry| entry.load <= wish);
+        Nearest { class, wish, below: self.before(class, cut), above: self.at_or_after(class, cut) }
     }
 
-    fn from(&mut self, position: usize) -> Option<usize> {
-        let found = shortest(&mut self.up, position);
-        (found < self.tasks.len()).then_some(found)
+    /// The next position of a walk.
+    pub fn next(&mut self, walk: &mut Nearest) -> Option<usize> {
+        let distance = |position: usize| (self.candidate(walk.class, position).1 - walk.wish).abs();
+        let take_below = match (walk.below, walk.above) {
+            (Some(below), Some(above)) => distance(below) <= distance(above),
+            (below, _) => below.is_some(),
+        };
+        if take_below {
+            let position = walk.below?;
+            walk.below = self.before(walk.class, position);
+            Some(position)
+        } else {
+            let position = walk.above?;
+            walk.above = self.at_or_after(walk.class, position + 1);
+            Some(position)
+        }
     }
 
-    fn before(&mut self, position: usize) -> Option<usize> {
-        shortest(&mut self.down, position).checked_sub(1)
+    fn at_or_after(&mut self, class: usize, position: usize) -> Option<usize> {
+        let Class { start, len, .. } = self.classes[class];
+        let found = shortest(&mut self.up[start + class..=start + class + len], position);
+        (found < len).then_some(found)
+    }
+
+    fn before(&mut self, class: usize, position: usize) -> Option<usize> {
+        let Class { start, len, .. } = self.classes[class];
+        shortest(&mut self.down[start + class..=start + class + len], position).checked_sub(1)
     }
 }
 
@@ -113,66 +233,27 @@ fn shortest(links: &mut [u32], start: usize) -> usize {
     at
 }
 
-/// A walk over a class, away from the wished load on both sides.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Nearest {
-    wish: f64,
-    below: Option<usize>,
-    above: Option<usize>,
-}
-
-impl Nearest {
-    /// Ends the walk towards larger loads.
-    pub fn end_above(&mut self) {
-        self.above = None;
+/// The number of a task's class, a new one if it is the first of its kind.
+fn find_class(classes: &mut Vec<Class>, task: &Task, finder: &mut ClassFinder) -> usize {
+    let same = |class: &Class| class.allowed == task.allowed && class.preferred == task.preferred;
+    // Neighbours in a list often have the same masks.
+    if classes.get(finder.last).is_some_and(same) {
+        return finder.last;
     }
-
-    pub fn next(&mut self, class: &mut Class) -> Option<usize> {
-        let distance = |position: usize| (class.tasks[position].load - self.wish).abs();
-        let take_below = match (self.below, self.above) {
-            (Some(below), Some(above)) => distance(below) <= distance(above),
-            (below, _) => below.is_some(),
-        };
-        if take_below {
-            let position = self.below?;
-            self.below = class.before(position);
-            Some(position)
-        } else {
-            let position = self.above?;
-            self.above = class.from(position + 1);
-            Some(position)
+    let found = classes.iter().take(SCANNED_CLASSES).position(same).or_else(|| {
+        let known = classes.len() > SCANNED_CLASSES;
+        let key = || (task.allowed.clone(), task.preferred.clone());
+        known.then(|| finder.by_masks.get(&key()).map(|&class| class as usize)).flatten()
+    });
+    finder.last = found.unwrap_or_else(|| {
+        let (allowed, preferred) = (task.allowed.clone(), task.preferred.clone());
+        if classes.len() >= SCANNED_CLASSES {
+            finder.by_masks.insert((allowed.clone(), preferred.clone()), classes.len() as u32);
         }
-    }
-}
-
-/// The movable tasks of one domain.
-#[derive(Debug, Default)]
-pub(crate) struct DomainIndex {
-    pub classes: Vec<Class>,
-}
-
-impl DomainIndex {
-    /// Whether nothing is left to move.
-    pub fn is_empty(&self) -> bool {
-        self.classes.iter().all(|class| class.len() == 0)
-    }
-
-    /// Sorts a domain's tasks into classes. Tasks that can go nowhere are counted and dropped.
-    pub fn build(domain: DomainId, tasks: Vec<Task>, state: &mut RoundState<'_>) -> Result<Self, PlanError> {
-        let mut classes: BTreeMap<(DomainMask, DomainMask), Vec<Candidate>> = BTreeMap::new();
-        for task in tasks {
-            check(&task, state.tree.domains())?;
-            let load = state.scale.task_load(weight_bucket(task.weight), task.duty_cycle);
-            if let Some(cause) = immovable(&task, load, domain, state) {
-                state.refuse(&task, load, domain, None, cause);
-                continue;
-            }
-            let key = (task.allowed.clone(), task.preferred.clone());
-            classes.entry(key).or_default().push(Candidate { load, task });
-        }
-        let classes = classes.into_iter().map(|((allowed, preferred), t)| Class::new(allowed, preferred, t));
-        Ok(Self { classes: classes.collect() })
-    }
+        classes.push(Class { allowed, preferred, start: 0, len: 0, left: 0 });
+        classes.len() - 1
+    });
+    finder.last
 }
 
 fn check(task: &Task, domains: usize) -> Result<(), PlanError> {
@@ -186,14 +267,13 @@ fn check(task: &Task, domains: usize) -> Result<(), PlanError> {
 }
 
 fn immovable(task: &Task, load: f64, domain: DomainId, state: &RoundState<'_>) -> Option<RefusalCause> {
-    let elsewhere = || task.allowed.len() > usize::from(task.allowed.contains(domain));
     if task.kind != TaskKind::Normal {
         Some(RefusalCause::NotMovable)
     } else if load <= 0.0 {
         Some(RefusalCause::ZeroLoad)
     } else if state.params.is_resting(task.last_moved_ns) {
         Some(RefusalCause::JustMoved)
-    } else if !elsewhere() {
+    } else if !task.allowed.has_other(domain) {
         Some(RefusalCause::NotAllowed)
     } else {
         None

@@ -4,7 +4,7 @@
 //! The input is a [`Tree`] of groups (machine → node → domain, or any other depth), a [`Ledger`] with the duty cycle
 //! of every domain by weight bucket, and a lazy [`TaskSource`] that names the tasks of a domain. [`plan()`] answers with
 //! an ordered list of moves, a reason for each, and statistics per group. The same algorithm runs at every level; a
-//! level is data ([`LevelParams`]).
+//! level is data ([`LevelParams`]). Who plans round after round keeps a [`Planner`], which keeps its memory.
 //!
 //! The crate is pure: time comes in as [`PlanParams::now_ns`], nothing is read or written, no thread is started, and
 //! equal input gives an equal plan.
@@ -27,13 +27,24 @@
 //!    (above or below: one idle group among many slightly busy ones counts). Once triggered, moves go on until none
 //!    helps. A group at or above the average pulls only if no group below it could (its tasks may not run there).
 //! 4. The wished amount is the smaller of the pusher's excess and the puller's deficit, times the transfer ratio. The
-//!    movable task with the nearest load goes, tasks that prefer the destination first.
+//!    movable task with the nearest load goes, tasks that prefer the destination first; of several about as near, the
+//!    cheapest to move.
 //! 5. A move must bring every pair of groups on its way, from the level that wants it down to the two domains, strictly
 //!    closer together. The smallest such gain must exceed the move's cost ([`CostModel`]). Because of that the variance
 //!    of the domains' load per capacity falls with every move, and repeated rounds cannot go in circles.
 //! 6. In one round a group gives away at most the push limit's share of the load it had when its level began (the last
 //!    task may cross the line, so that a limit smaller than every task does not stop everything), and a task moves at
 //!    most once.
+//! 7. cgroups count twice: [`shares`] turns `cpu.weight` along the path into the weights that [`Task`] and [`Ledger`]
+//!    carry, and a source that names the cgroups' loads ([`TaskSource::cgroups`]) lets the cost keep a cgroup's tasks
+//!    together and the plan report its load by domain.
+//!
+//! # Cost of a round
+//!
+//! A domain that has to push is sorted once, `n log n` in its tasks; the others are not looked at. A move then costs
+//! `log n` plus the number of classes (different pairs of allowed and preferred domains) of the source. A pusher whose
+//! smallest task is too large for the least loaded destination is done at once, and one whose tasks cost too much gives
+//! up after 64 destinations. In a planner that has seen the machine before, nothing is allocated per task.
 //!
 //! # Example
 //!
@@ -54,6 +65,7 @@
 //!             allowed: DomainMask::all(4),
 //!             preferred: DomainMask::empty(),
 //!             last_moved_ns: 0,
+//!             last_ran_ns: 0,
 //!             cgroup: 0,
 //!             kind: TaskKind::Normal,
 //!         })
@@ -66,26 +78,39 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod cgroups;
+mod choice;
 mod contest;
 mod cost;
 mod engine;
 mod error;
+mod explain;
+mod hash;
 mod index;
 mod ledger;
 mod mask;
 mod params;
 mod plan;
+mod planner;
+pub mod shares;
 mod task;
 mod tree;
 pub mod weights;
 
-pub use cost::{CostModel, CostTerm, Isolation, LevelDistance, MoveContext, Reluctance};
-pub use engine::plan;
-pub use error::{LedgerError, PlanError, SourceError, TreeError};
+pub use cgroups::CgroupLedger;
+pub use cost::{
+    CacheWarmth, CgroupCohesion, CgroupShare, CostModel, CostTerm, Isolation, LevelDistance, MoveContext,
+    Reluctance,
+};
+pub use error::{LedgerError, PlanError, SharesError, SourceError, TreeError};
+pub use explain::Explanation;
 pub use ledger::Ledger;
 pub use mask::DomainMask;
 pub use params::PlanParams;
-pub use plan::{GroupStats, Move, MoveReason, Plan, Refusal, RefusalCause, Refusals};
+pub use plan::{
+    CgroupDomain, CgroupStats, GroupStats, Move, MoveReason, Plan, Refusal, RefusalCause, Refusals,
+};
+pub use planner::{Planner, plan};
 pub use task::{Task, TaskId, TaskKind, TaskSource};
 pub use tree::{DomainPlace, LevelParams, Tree};
 

@@ -100,6 +100,15 @@ impl DomainMask {
         self.low == 0 && self.high.is_none()
     }
 
+    /// Whether it holds any domain besides `domain`.
+    pub fn has_other(&self, domain: DomainId) -> bool {
+        let rest = |index: usize, word: u64| match domain / WORD_BITS == index {
+            true => word & !(1 << (domain % WORD_BITS)),
+            false => word,
+        };
+        rest(0, self.low) != 0 || self.high().iter().enumerate().any(|(i, &word)| rest(i + 1, word) != 0)
+    }
+
     /// The largest domain in the set.
     pub fn last(&self) -> Option<DomainId> {
         let top = |word: u64| word.checked_ilog2().map(|bit| bit as usize);

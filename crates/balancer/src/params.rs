@@ -22,6 +22,10 @@ pub struct PlanParams {
     pub cost: CostModel,
     /// How many refusals to explain one by one in [`crate::Plan::refused`]; they are all counted anyway.
     pub max_refusals_explained: usize,
+    /// Whether each move carries its cost term by term ([`crate::MoveReason::terms`]). Default false.
+    pub explain: bool,
+    /// Whether to ask the source for the cgroups' loads even if nothing has to push. Default false.
+    pub cgroup_statistics: bool,
 }
 
 impl Default for PlanParams {
@@ -33,6 +37,8 @@ impl Default for PlanParams {
             max_moves: usize::MAX,
             cost: CostModel::default(),
             max_refusals_explained: 0,
+            explain: false,
+            cgroup_statistics: false,
         }
     }
 }
@@ -42,7 +48,7 @@ impl PlanParams {
         if !(0.0..=1e9).contains(&self.min_transfer) {
             return Err(PlanError::Parameter { parameter: "min_transfer", value: self.min_transfer });
         }
-        Ok(())
+        self.cost.check()
     }
 
     /// Whether a task that last changed its domain then has to rest.

@@ -3,12 +3,14 @@
 
 use crate::{DomainId, TaskId};
 use std::fmt;
+use std::sync::Arc;
 
 /// The numbers that led to a move.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct MoveReason {
     /// Name of the level that wanted it.
-    pub level_name: String,
+    pub level_name: Arc<str>,
     /// Key of the group that gives, on that level.
     pub from_group: usize,
     /// Key of the group that takes, on that level.
@@ -25,10 +27,14 @@ pub struct MoveReason {
     pub cost: f64,
     /// Whether the task prefers its destination.
     pub preferred: bool,
+    /// The cost term by term, if [`crate::PlanParams::explain`] asked for it.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "terms_by_name"))]
+    pub terms: Vec<(&'static str, f64)>,
 }
 
 /// One task to be moved.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Move {
     /// The task.
     pub task: TaskId,
@@ -49,7 +55,8 @@ impl fmt::Display for Move {
         let reason = &self.reason;
         write!(
             f,
-            "task {} (load {:.3}): domain {} -> {}; {} {} -> {}: imbalance {:+.3} -> {:+.3}, wished {:.3}, gain {:.3} > cost {:.3}{}",
+            "task {} (load {:.3}): domain {} -> {}; {} {} -> {}: imbalance {:+.3} -> {:+.3}, wished {:.3}, \
+             gain {:.3} > cost {:.3}",
             self.task,
             self.load,
             self.from,
@@ -62,13 +69,34 @@ impl fmt::Display for Move {
             reason.wished,
             reason.gain,
             reason.cost,
-            if reason.preferred { ", preferred there" } else { "" },
-        )
+        )?;
+        write_terms(f, &reason.terms)?;
+        f.write_str(if reason.preferred { ", preferred there" } else { "" })
     }
+}
+
+/// `{"reluctance": 0.25, "level-distance": 0.1}`.
+#[cfg(feature = "serde")]
+fn terms_by_name<S: serde::Serializer>(
+    terms: &[(&'static str, f64)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(terms.iter().copied())
+}
+
+/// ` (reluctance 0.250, level-distance 0.100)`; terms that say nothing are left out.
+fn write_terms(f: &mut fmt::Formatter<'_>, terms: &[(&'static str, f64)]) -> fmt::Result {
+    let mut separator = " (";
+    for (name, cost) in terms.iter().filter(|(_, cost)| *cost != 0.0) {
+        write!(f, "{separator}{name} {cost:.3}")?;
+        separator = ", ";
+    }
+    f.write_str(if separator == ", " { ")" } else { "" })
 }
 
 /// Why something did not move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 pub enum RefusalCause {
     /// A kernel thread, or pinned.
     NotMovable,
@@ -86,6 +114,20 @@ pub enum RefusalCause {
     PushLimit,
     /// The round has as many moves as it may have.
     MoveLimit,
+}
+
+impl RefusalCause {
+    /// Every cause.
+    pub const ALL: [Self; 8] = [
+        Self::NotMovable,
+        Self::ZeroLoad,
+        Self::JustMoved,
+        Self::NotAllowed,
+        Self::NoImprovement,
+        Self::Cost,
+        Self::PushLimit,
+        Self::MoveLimit,
+    ];
 }
 
 impl fmt::Display for RefusalCause {
@@ -106,6 +148,7 @@ impl fmt::Display for RefusalCause {
 /// Refusals by cause. The first three count tasks of the domains that had to push, once a round; `no_improvement` and
 /// `cost` count decisions, where one task may be refused for several destinations.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Refusals {
     /// See [`RefusalCause::NotMovable`].
     pub not_movable: u64,
@@ -140,21 +183,29 @@ impl Refusals {
         } += by;
     }
 
+    /// How often a cause occurred.
+    pub fn of(&self, cause: RefusalCause) -> u64 {
+        match cause {
+            RefusalCause::NotMovable => self.not_movable,
+            RefusalCause::ZeroLoad => self.zero_load,
+            RefusalCause::JustMoved => self.just_moved,
+            RefusalCause::NotAllowed => self.not_allowed,
+            RefusalCause::NoImprovement => self.no_improvement,
+            RefusalCause::Cost => self.cost,
+            RefusalCause::PushLimit => self.push_limit,
+            RefusalCause::MoveLimit => self.move_limit,
+        }
+    }
+
     /// All causes together.
     pub fn total(&self) -> u64 {
-        self.not_movable
-            + self.zero_load
-            + self.just_moved
-            + self.not_allowed
-            + self.no_improvement
-            + self.cost
-            + self.push_limit
-            + self.move_limit
+        RefusalCause::ALL.iter().map(|&cause| self.of(cause)).sum()
     }
 }
 
 /// One refusal in detail.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Refusal {
     /// The task.
     pub task: TaskId,
@@ -166,8 +217,31 @@ pub struct Refusal {
     pub to: Option<DomainId>,
     /// Why not.
     pub cause: RefusalCause,
+    /// By how much the move would have helped, as a load; not above 0 if it would not. 0 where no move was considered.
+    pub gain: f64,
+    /// What the move would have cost; 0 where the cost was not asked for.
+    pub cost: f64,
     /// The cost term by term, where the cost was the cause.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "terms_by_name"))]
     pub terms: Vec<(&'static str, f64)>,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "task {} (load {:.3}) stays in domain {}", self.task, self.load, self.from)?;
+        if let Some(to) = self.to {
+            write!(f, ", not to {to}")?;
+        }
+        write!(f, ": {}", self.cause)?;
+        match self.cause {
+            RefusalCause::Cost => {
+                write!(f, ": gain {:.3} <= cost {:.3}", self.gain, self.cost)?;
+                write_terms(f, &self.terms)
+            }
+            RefusalCause::NoImprovement => write!(f, ": gain {:.3}", self.gain),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// One group's figures.
@@ -191,6 +265,30 @@ pub struct GroupStats {
     pub delta: f64,
 }
 
+/// Where one cgroup has its load.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct CgroupStats {
+    /// The cgroup's id.
+    pub cgroup: u64,
+    /// Its load on the whole machine; moves do not change it.
+    pub load: f64,
+    /// Its load in each domain where it has any, by rising domain.
+    pub domains: Vec<CgroupDomain>,
+}
+
+/// One cgroup's load in one domain.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct CgroupDomain {
+    /// The domain.
+    pub domain: DomainId,
+    /// The load before the round.
+    pub load: f64,
+    /// What the plan adds to it (negative: takes away).
+    pub delta: f64,
+}
+
 /// The outcome of a round.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
@@ -202,6 +300,8 @@ pub struct Plan {
     pub saturated: bool,
     /// The weight that larger ones were clamped to; `None` when not saturated.
     pub lambda: Option<f64>,
+    /// Load of every cgroup that the source named, by rising id; empty if it was not asked.
+    pub cgroups: Vec<CgroupStats>,
     /// Load of the machine; moves do not change it.
     pub total_load: f64,
     /// Load of every domain before the round, by [`DomainId`].

@@ -3,6 +3,7 @@
 
 use crate::{DomainId, MAX_DOMAINS, TreeError};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 const CAPACITY_MIN: f64 = 1e-6;
 const CAPACITY_MAX: f64 = 1e9;
@@ -70,9 +71,12 @@ pub(crate) struct Group {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Level {
+    /// The parameters' name, shared by the moves of all rounds.
+    pub name: Arc<str>,
     pub params: LevelParams,
     pub groups: Vec<Group>,
-    /// The level's groups, gathered by parent: each inner list is balanced within itself.
+    /// The level's groups, gathered by parent: each inner list is balanced within itself. Because groups are numbered
+    /// in the order of their paths, it holds consecutive numbers.
     pub siblings: Vec<Vec<usize>>,
     /// Group of each domain on this level.
     pub group_of: Vec<usize>,
@@ -84,6 +88,14 @@ pub struct Tree {
     pub(crate) levels: Vec<Level>,
     capacity: f64,
     domains: usize,
+    distances: Option<Distances>,
+}
+
+/// Memory distances between nodes, relative to the local one.
+#[derive(Debug, Clone)]
+struct Distances {
+    node_of: Vec<usize>,
+    relative: Vec<Vec<f64>>,
 }
 
 impl Tree {
@@ -96,7 +108,40 @@ impl Tree {
             built.push(level);
         }
         let capacity = domains.iter().map(|place| place.capacity).sum();
-        Ok(Self { levels: built, capacity, domains: domains.len() })
+        Ok(Self { levels: built, capacity, domains: domains.len(), distances: None })
+    }
+
+    /// Adds memory distances, as the firmware states them (10 is local). `node_of[i]` is the row and column of
+    /// [`DomainId`] `i` in `distances`. Without them, the levels that a move crosses count as its distance.
+    pub fn with_distances(mut self, node_of: &[usize], distances: &[Vec<u32>]) -> Result<Self, TreeError> {
+        let bad = |what| Err(TreeError::Distances(what));
+        if node_of.len() != self.domains {
+            return bad("the number of domains differs from the tree's");
+        }
+        if distances.iter().any(|row| row.len() != distances.len()) {
+            return bad("the matrix is not square");
+        }
+        if node_of.iter().any(|&node| node >= distances.len()) {
+            return bad("a domain is on a node that the matrix lacks");
+        }
+        let local = |node: usize, row: &[u32]| row[node];
+        if distances.iter().enumerate().any(|(node, row)| row.iter().any(|&d| d < local(node, row).max(1))) {
+            return bad("a distance is zero or smaller than the local one");
+        }
+        let relative = |(node, row): (usize, &Vec<u32>)| {
+            row.iter().map(|&distance| f64::from(distance) / f64::from(local(node, row))).collect()
+        };
+        let relative = distances.iter().enumerate().map(relative).collect();
+        self.distances = Some(Distances { node_of: node_of.to_vec(), relative });
+        Ok(self)
+    }
+
+    /// Memory distance between two domains' nodes in units of the local distance; `None` without distances or for an
+    /// unknown domain.
+    pub fn distance(&self, from: DomainId, to: DomainId) -> Option<f64> {
+        let distances = self.distances.as_ref()?;
+        let (from, to) = (*distances.node_of.get(from)?, *distances.node_of.get(to)?);
+        Some(distances.relative[from][to])
     }
 
     /// One level only: every domain beside every other.
@@ -175,5 +220,5 @@ fn build_level(params: LevelParams, domains: &[DomainPlace], depth: usize, outer
         let capacity = members.iter().map(|&domain| domains[domain].capacity).sum();
         groups.push(Group { path: path.to_vec(), capacity, domains: members });
     }
-    Level { params, groups, siblings, group_of }
+    Level { name: params.name.as_str().into(), params, groups, siblings, group_of }
 }

@@ -34,6 +34,9 @@ proptest! {
             }
             prop_assert_eq!(mask.contains(domain), add);
             prop_assert_eq!(mask.len(), set.len());
+            let others = set.iter().any(|&other| other != domain);
+            prop_assert_eq!(mask.has_other(domain), others);
+            prop_assert_eq!(mask.has_other(1000), !set.is_empty());
             prop_assert_eq!(mask.last(), set.last().copied());
         }
         prop_assert!(mask.iter().eq(set.iter().copied()));

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What must hold for every machine and every load.
 mod machine;
+mod snapshot;
 
 use balancer::*;
 use machine::{Machine, Rng};
 use proptest::prelude::*;
+use snapshot::Source;
 use std::collections::{BTreeMap, HashSet};
 
 /// How restricted the tasks of a random machine are.
@@ -46,6 +48,8 @@ fn restrict(rng: &mut Rng, task: &mut Task, now_ns: u64, domains: usize) {
     task.kind = [TaskKind::Normal, TaskKind::Normal, TaskKind::Normal, TaskKind::Kthread, TaskKind::Pinned]
         [rng.below(5)];
     task.last_moved_ns = [0, 0, 1, now_ns, now_ns - 1][rng.below(5)];
+    task.last_ran_ns = [0, 1, now_ns, now_ns - rng.below(100_000_000) as u64, now_ns + 5][rng.below(5)];
+    task.cgroup = rng.below(4) as u64;
 }
 
 fn random_machine(seed: u64, domains: usize, tasks: usize, depth: usize, sort: Tasks) -> Machine {
@@ -68,6 +72,13 @@ fn random_machine(seed: u64, domains: usize, tasks: usize, depth: usize, sort: T
     }
     machine.params.max_refusals_explained = rng.below(3) * 100;
     machine
+}
+
+fn cgroups_of(machine: &Machine) -> Vec<(u64, DomainId, usize, f64)> {
+    let of = |(domain, tasks): (usize, &Vec<Task>)| -> Vec<_> {
+        tasks.iter().map(|t| (t.cgroup, domain, weights::weight_bucket(t.weight), t.duty_cycle)).collect()
+    };
+    machine.tasks.iter().enumerate().flat_map(of).collect()
 }
 
 /// Load of a task, from the definition and what the plan says about the scale.
@@ -245,6 +256,68 @@ proptest! {
         let mut source = |domain: DomainId| Ok(machine.tasks[domain].clone());
         let second = plan(&machine.tree, &ledger, &mut source, &machine.params).unwrap();
         prop_assert_eq!(first, second);
+    }
+
+    /// One planner for machine after machine answers what a new one would.
+    #[test]
+    fn a_planner_remembers_nothing_but_memory(
+        seeds in proptest::collection::vec((any::<u64>(), 1usize..=70, 1usize..=4, any::<bool>()), 2..6),
+    ) {
+        let mut planner = Planner::new();
+        for (seed, domains, depth, fails) in seeds {
+            let mut machine = random_machine(seed, domains, domains * 6, depth, Tasks::Restricted);
+            machine.params.explain = true;
+            machine.params.cgroup_statistics = seed % 2 == 0;
+            let (ledger, cgroups) = (machine.ledger(), cgroups_of(&machine));
+            let round = |planner: &mut Planner| {
+                let mut source = Source { tasks: &machine.tasks, cgroups: &cgroups };
+                planner.plan(&machine.tree, &ledger, &mut source, &machine.params).unwrap()
+            };
+            if fails {
+                // A round that ends with an error half-way leaves nothing behind either.
+                let mut left = 1;
+                let mut source = |domain: DomainId| match left {
+                    0 => Err("gone".into()),
+                    _ => { left -= 1; Ok(machine.tasks[domain].clone()) }
+                };
+                let _ = planner.plan(&machine.tree, &ledger, &mut source, &machine.params);
+            }
+            prop_assert_eq!(round(&mut planner), round(&mut Planner::new()));
+        }
+    }
+
+    /// Cgroup statistics before and after, against the tasks themselves.
+    #[test]
+    fn cgroup_statistics_follow_the_moves(seed: u64, domains in 1usize..=30, depth in 1usize..=3) {
+        let mut machine = random_machine(seed, domains, domains * 8, depth, Tasks::Restricted);
+        machine.params.cgroup_statistics = true;
+        let cgroups = cgroups_of(&machine);
+        let mut source = Source { tasks: &machine.tasks, cgroups: &cgroups };
+        let plan = plan(&machine.tree, &machine.ledger(), &mut source, &machine.params).unwrap();
+        let loads = |machine: &Machine| {
+            let mut loads = BTreeMap::<(u64, DomainId), f64>::new();
+            for (domain, tasks) in machine.tasks.iter().enumerate() {
+                for task in tasks.iter().filter(|task| task.cgroup != 0) {
+                    *loads.entry((task.cgroup, domain)).or_default() += load_of(task, &plan);
+                }
+            }
+            loads
+        };
+        let before = loads(&machine);
+        machine.apply(&plan);
+        let after = loads(&machine);
+        let figures = |cgroup, domain, loads: &BTreeMap<_, f64>| loads.get(&(cgroup, domain)).copied().unwrap_or(0.0);
+        let mut seen = 0;
+        for stats in &plan.cgroups {
+            prop_assert!(stats.domains.is_sorted_by_key(|d| d.domain));
+            prop_assert!(close(stats.load, stats.domains.iter().map(|d| d.load).sum(), plan.total_load));
+            for d in &stats.domains {
+                seen += usize::from(before.contains_key(&(stats.cgroup, d.domain)));
+                let (was, is) = (figures(stats.cgroup, d.domain, &before), figures(stats.cgroup, d.domain, &after));
+                prop_assert!(close(d.load, was, plan.total_load) && close(d.load + d.delta, is, plan.total_load));
+            }
+        }
+        prop_assert_eq!(seen, before.len());
     }
 
     #[test]

@@ -189,7 +189,13 @@ fn cost_refuses_and_explains_by_term() {
     assert_eq!(refusal.cause, RefusalCause::Cost);
     assert_eq!(
         refusal.terms,
-        [("reluctance", 0.25), ("level-distance", 0.0), ("never-to-two", f64::INFINITY)]
+        [
+            ("reluctance", 0.25),
+            ("level-distance", 0.0),
+            ("cache-warmth", 0.0),
+            ("cgroup-cohesion", 0.0),
+            ("never-to-two", f64::INFINITY)
+        ]
     );
     machine.params.cost = CostModel::default().with(NeverToTwo).without("never-to-two");
     assert!(machine.plan().moves.iter().any(|m| m.to == 2));

@@ -5,6 +5,7 @@ use std::io::{self, Stdout};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use balancer::Explanation;
 use runtime::clock::{Clock, MonotonicClock, Periodic};
 use runtime::exit::KernelExit;
 use runtime::preflight::{self, Roots};
@@ -16,6 +17,7 @@ use topology::Topology;
 use tracing::warn;
 
 use crate::NAME;
+use crate::cost::ExplainForm;
 use crate::cpu_time::CpuTime;
 use crate::kernel;
 use crate::machine::Machine;
@@ -34,7 +36,7 @@ pub fn schedule(options: &Options) -> Result<()> {
     preflight::check(&Roots::default())?;
     priority::raise();
     let mut socket = Some(StatsSocket::bind(&options.common.socket_path(NAME))?);
-    let mut host = LiveHost::new(shutdown, options.common.stats);
+    let mut host = LiveHost::new(shutdown, options);
     let mut server: Option<StatsServer> = None;
     let mut totals = Totals::default();
     loop {
@@ -106,16 +108,25 @@ struct LiveHost {
     shutdown: Shutdown,
     feed: Feed,
     printer: Option<(Periodic, Printer<Stdout>)>,
+    explain_form: Option<ExplainForm>,
+    explain_printer: Printer<Stdout>,
     cpu_time: CpuTime,
 }
 
 impl LiveHost {
-    fn new(shutdown: Shutdown, print_interval: Option<Duration>) -> Self {
+    fn new(shutdown: Shutdown, options: &Options) -> Self {
         let clock = MonotonicClock;
         let feed = Feed::new(shutdown.waker());
-        let printer = print_interval
-            .map(|interval| (Periodic::new(interval, clock.now_ns()), Printer::new(io::stdout())));
-        Self { clock, shutdown, feed, printer, cpu_time: CpuTime::default() }
+        let every = |interval| (Periodic::new(interval, clock.now_ns()), Printer::new(io::stdout()));
+        Self {
+            clock,
+            shutdown,
+            feed,
+            printer: options.common.stats.map(every),
+            explain_form: options.explain,
+            explain_printer: Printer::new(io::stdout()),
+            cpu_time: CpuTime::default(),
+        }
     }
 }
 
@@ -136,6 +147,17 @@ impl Host for LiveHost {
         let now_ns = self.now_ns();
         let print_due = |(periodic, _): &(Periodic, _)| periodic.remaining(now_ns).is_zero();
         self.feed.requested() || self.printer.as_ref().is_some_and(print_due)
+    }
+
+    fn explain(&mut self, explanation: &Explanation) {
+        let form = self.explain_form;
+        self.explain_printer.print(|out| match form {
+            Some(ExplainForm::Json) => {
+                serde_json::to_writer(&mut *out, explanation)?;
+                writeln!(out)
+            }
+            _ => writeln!(out, "{explanation}"),
+        });
     }
 
     fn publish(&mut self, metrics: &Metrics) {

@@ -48,6 +48,7 @@ fn settings(options: &Options) -> Vec<(&'static str, String)> {
         ("load-half-life", options.load_half_life.as_secs_f64().to_string()),
         ("greedy-threshold", options.greedy_threshold.to_string()),
         ("greedy-threshold-x-node", options.greedy_threshold_x_node.to_string()),
+        ("cost", options.cost.to_string()),
         ("no-load-balance", options.no_load_balance.to_string()),
         ("fifo", options.fifo.to_string()),
         ("stats-socket", socket.display().to_string()),

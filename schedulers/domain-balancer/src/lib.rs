@@ -5,6 +5,7 @@
 //! the kernel side to move it). [`run`] turns that wheel; [`kernel`] owns the loaded BPF object and holds the only unsafe
 //! code; [`machine`] and [`options`] are what a start needs; [`stats`] is what an operator sees.
 
+pub mod cost;
 pub mod cpu_time;
 pub mod daemon;
 pub mod doors;

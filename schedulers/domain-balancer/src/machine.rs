@@ -33,7 +33,15 @@ impl Machine {
             capacity: domain.capacity as f64 / f64::from(topology::CAPACITY_MAX),
         });
         let params = levels.names.iter().map(|name| LevelParams::named(name)).collect();
-        let tree = Tree::new(params, places.collect()).context("cannot build the level tree")?;
+        let node_of: Vec<usize> = domains.domains.iter().map(|domain| domain.node).collect();
+        let nodes = 0..topology.nodes.len();
+        let distances: Vec<Vec<u32>> = nodes
+            .clone()
+            .map(|from| nodes.clone().map(|to| topology.node_distance(from, to)).collect())
+            .collect();
+        let tree = Tree::new(params, places.collect())
+            .and_then(|tree| tree.with_distances(&node_of, &distances))
+            .context("cannot build the level tree")?;
         Ok(Self { topology, domains, tree })
     }
 

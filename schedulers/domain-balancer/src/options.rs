@@ -7,6 +7,8 @@ use clap::Parser;
 use runtime::args::{CommonArgs, parse_seconds};
 use topology::DomainSpec;
 
+use crate::cost::{CostOption, ExplainForm};
+
 /// Largest slice an option accepts, in µs: longer ones run into the kernel's watchdog.
 const SLICE_MAX_US: u64 = 1_000_000;
 
@@ -56,6 +58,15 @@ pub struct Options {
     /// The same for a CPU of another node (0: never)
     #[arg(long, value_name = "TASKS", default_value_t = 2)]
     pub greedy_threshold_x_node: u32,
+
+    /// What moves cost: terms to add, drop or scale, such as 'isolation,-cache-warmth,level-distance=2', or 'none,...'
+    /// to begin without the default ones
+    #[arg(long, value_name = "TERMS", default_value = "default", allow_hyphen_values = true)]
+    pub cost: CostOption,
+
+    /// Tell what each round decided and why, on standard output: one line a decision, or one JSON object a round
+    #[arg(long, value_name = "FORM", value_enum)]
+    pub explain: Option<ExplainForm>,
 
     /// Do not balance load between domains
     #[arg(long)]

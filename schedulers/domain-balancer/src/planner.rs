@@ -2,30 +2,65 @@
 //! From a snapshot to a plan: translates this scheduler's figures into the balancer's and asks it.
 
 use anyhow::{Context, Result};
-use balancer::{DomainMask, Ledger, Plan, PlanParams, SourceError, Task, TaskId, TaskKind, TaskSource};
+use balancer::weights::weight_bucket;
+use balancer::{
+    CgroupLedger, DomainMask, Ledger, Plan, PlanParams, Planner, SourceError, Task, TaskId, TaskKind,
+    TaskSource,
+};
 use runtime::seam::SeamError;
 
 use crate::machine::Machine;
+use crate::options::Options;
 use crate::snapshot::{DomainLoads, TaskState, Tasks};
 
-/// Plans one round. `fetch` copies the tasks; it is called once, and only if some domain has to push.
-///
-/// A task rests for one and a half intervals after it moved, so that nothing moves in two rounds in a row on figures
-/// that still remember the old place.
+/// Refusals that `--explain` tells one by one in a round; the rest is counted.
+const REFUSALS_EXPLAINED: usize = 100;
+
+/// Tasks of a snapshot, fetched when they are needed.
+pub type Fetch<'a> = &'a mut dyn FnMut() -> Result<Tasks, SeamError>;
+
+/// Plans round after round.
+pub struct RoundPlanner {
+    planner: Planner,
+    params: PlanParams,
+}
+
+impl RoundPlanner {
+    /// A task rests for one and a half intervals after it moved, so that nothing moves in two rounds in a row on figures
+    /// that still remember the old place.
+    pub fn new(options: &Options) -> Self {
+        let interval_ns = options.interval_ns();
+        let params = PlanParams {
+            rest_ns: interval_ns.saturating_add(interval_ns / 2),
+            cost: options.cost.model().clone(),
+            explain: options.explain.is_some(),
+            max_refusals_explained: if options.explain.is_some() { REFUSALS_EXPLAINED } else { 0 },
+            cgroup_statistics: true,
+            ..PlanParams::default()
+        };
+        Self { planner: Planner::new(), params }
+    }
+
+    /// Plans one round. `fetch` copies the tasks; it is called at most once.
+    ///
+    /// # Errors
+    /// A snapshot with impossible figures, or a failing `fetch`.
+    pub fn plan(&mut self, machine: &Machine, loads: &DomainLoads, fetch: Fetch<'_>) -> Result<Plan> {
+        let ledger = ledger(loads)?;
+        self.params.now_ns = loads.at_ns;
+        let mut source = LazyTasks { domains: machine.domains.len(), fetch, by_domain: None };
+        self.planner.plan(&machine.tree, &ledger, &mut source, &self.params).context("no plan for this round")
+    }
+}
+
+/// Loads, averages and imbalances of the moment, without any task being asked for or moved.
 ///
 /// # Errors
-/// A snapshot with impossible figures, or a failing `fetch`.
-pub fn plan(
-    machine: &Machine,
-    loads: &DomainLoads,
-    interval_ns: u64,
-    fetch: &mut dyn FnMut() -> Result<Tasks, SeamError>,
-) -> Result<Plan> {
-    let ledger = ledger(loads)?;
-    let rest_ns = interval_ns.saturating_add(interval_ns / 2);
-    let params = PlanParams { now_ns: loads.at_ns, rest_ns, ..PlanParams::default() };
-    let mut source = LazyTasks { domains: machine.domains.len(), fetch, by_domain: None };
-    balancer::plan(&machine.tree, &ledger, &mut source, &params).context("no plan for this round")
+/// A snapshot with impossible figures.
+pub fn view(machine: &Machine, loads: &DomainLoads) -> Result<Plan> {
+    let none = &mut |_| Ok(Vec::new());
+    balancer::plan(&machine.tree, &ledger(loads)?, none, &PlanParams::default())
+        .context("no figures this time")
 }
 
 fn ledger(loads: &DomainLoads) -> Result<Ledger> {
@@ -38,15 +73,15 @@ fn ledger(loads: &DomainLoads) -> Result<Ledger> {
     Ok(ledger)
 }
 
-/// Copies all tasks when the first domain has to push, and serves the others from that copy.
+/// Copies all tasks when they are first asked for, and serves every domain from that copy.
 struct LazyTasks<'a> {
     domains: usize,
-    fetch: &'a mut dyn FnMut() -> Result<Tasks, SeamError>,
+    fetch: Fetch<'a>,
     by_domain: Option<Vec<Vec<Task>>>,
 }
 
-impl TaskSource for LazyTasks<'_> {
-    fn tasks(&mut self, domain: usize) -> Result<Vec<Task>, SourceError> {
+impl LazyTasks<'_> {
+    fn by_domain(&mut self) -> Result<&mut Vec<Vec<Task>>, SeamError> {
         if self.by_domain.is_none() {
             let mut by_domain = vec![Vec::new(); self.domains];
             for task in &(self.fetch)()?.tasks {
@@ -57,8 +92,25 @@ impl TaskSource for LazyTasks<'_> {
             }
             self.by_domain = Some(by_domain);
         }
-        let taken = self.by_domain.as_mut().and_then(|lists| lists.get_mut(domain)).map(std::mem::take);
-        Ok(taken.unwrap_or_default())
+        Ok(self.by_domain.get_or_insert_default())
+    }
+}
+
+impl TaskSource for LazyTasks<'_> {
+    fn fill(&mut self, domain: usize, tasks: &mut Vec<Task>) -> Result<(), SourceError> {
+        if let Some(list) = self.by_domain()?.get_mut(domain) {
+            tasks.append(list);
+        }
+        Ok(())
+    }
+
+    fn cgroups(&mut self, ledger: &mut CgroupLedger) -> Result<(), SourceError> {
+        for (domain, list) in self.by_domain()?.iter().enumerate() {
+            for task in list {
+                ledger.add(task.cgroup, domain, weight_bucket(task.weight), task.duty_cycle)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -73,6 +125,7 @@ fn movable(task: &TaskState, domains: usize) -> Task {
         },
         preferred: DomainMask::empty(),
         last_moved_ns: task.last_moved_ns,
+        last_ran_ns: task.last_ran_ns,
         cgroup: task.cgroup,
         kind: match task {
             TaskState { kthread: true, .. } => TaskKind::Kthread,

@@ -3,8 +3,10 @@
 //!
 //! Nothing the workload does ends it: a round that fails is counted, logged and skipped.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use balancer::{Explanation, Plan};
 use runtime::clock::Periodic;
 use runtime::exit::ExitRecord;
 use runtime::seam::{BpfObject, SeamError};
@@ -14,9 +16,9 @@ use tracing::{debug, warn};
 use crate::doors;
 use crate::machine::Machine;
 use crate::options::Options;
-use crate::planner;
+use crate::planner::{self, RoundPlanner};
 use crate::snapshot::{Counters, DomainLoads, MoveAnswer};
-use crate::stats::{DomainMetrics, Metrics};
+use crate::stats::{CgroupMetrics, DomainMetrics, Metrics};
 
 /// How often the loop looks whether the kernel has ended the scheduler.
 const EXIT_POLL: Duration = Duration::from_millis(100);
@@ -31,6 +33,8 @@ pub trait Host {
     fn cpu_busy_pct(&mut self) -> f64;
     /// Whether somebody waits for fresh figures.
     fn wants_metrics(&self) -> bool;
+    /// Tells what a round decided, if it was asked to.
+    fn explain(&mut self, explanation: &Explanation);
     /// Takes the figures.
     fn publish(&mut self, metrics: &Metrics);
 }
@@ -88,6 +92,7 @@ pub fn run(
         let due = balance.due(host.now_ns());
         if due {
             round.turn();
+            round.explanations.drain(..).for_each(|explanation| host.explain(&explanation));
         }
         if due || host.wants_metrics() {
             round.report(host);
@@ -101,9 +106,14 @@ struct Round<'a> {
     machine: &'a Machine,
     options: &'a Options,
     totals: &'a mut Totals,
-    /// Per domain what the last plan added, and the tasks its snapshot had no room for.
+    planner: RoundPlanner,
+    /// What the last round found: per domain the load it planned to add, the tasks its snapshot had no room for, and
+    /// the load of each cgroup.
     deltas: Vec<f64>,
     tasks_unseen: u32,
+    cgroup_loads: BTreeMap<u64, f64>,
+    /// Decisions that were not told yet.
+    explanations: Vec<Explanation>,
 }
 
 impl<'a> Round<'a> {
@@ -114,7 +124,19 @@ impl<'a> Round<'a> {
         totals: &'a mut Totals,
     ) -> Self {
         let deltas = vec![0.0; machine.domains.len()];
-        Self { object, machine, options, totals, deltas, tasks_unseen: 0 }
+        let planner = RoundPlanner::new(options);
+        let (cgroup_loads, explanations) = (BTreeMap::new(), Vec::new());
+        Self {
+            object,
+            machine,
+            options,
+            totals,
+            planner,
+            deltas,
+            tasks_unseen: 0,
+            cgroup_loads,
+            explanations,
+        }
     }
 
     fn loads(&mut self) -> Result<DomainLoads, SeamError> {
@@ -136,9 +158,8 @@ impl<'a> Round<'a> {
     fn balance(&mut self) -> anyhow::Result<()> {
         let loads = self.loads()?;
         let (domains, half_life_ns) = (self.machine.domains.len(), self.options.load_half_life_ns());
-        let interval_ns = self.options.interval_ns();
         let (object, unseen) = (&mut *self.object, &mut self.tasks_unseen);
-        let plan = planner::plan(self.machine, &loads, interval_ns, &mut || {
+        let plan = self.planner.plan(self.machine, &loads, &mut || {
             let tasks = doors::tasks(object, domains, half_life_ns)?;
             *unseen = tasks.dropped;
             Ok(tasks)
@@ -149,11 +170,15 @@ impl<'a> Round<'a> {
             .zip(&plan.domain_loads)
             .map(|(after, before)| after - before)
             .collect();
+        self.cgroup_loads = cgroup_loads(&plan);
+        if self.options.explain.is_some() {
+            self.explanations.push(plan.explanation());
+        }
         // By the next round the figures show what has moved; what has not by then is planned anew.
-        let expires_ns = loads.at_ns.saturating_add(interval_ns);
+        let expires_ns = loads.at_ns.saturating_add(self.options.interval_ns());
         for entry in &plan.moves {
             self.totals.planned += 1;
-            debug!("move {} from {} to {}: {:?}", entry.task, entry.from, entry.to, entry.reason);
+            debug!("{entry}");
             let answer =
                 doors::plan_move(self.object, entry.task.pid, entry.task.generation, entry.to, expires_ns)?;
             if answer != MoveAnswer::Accepted {
@@ -173,12 +198,11 @@ impl<'a> Round<'a> {
     fn metrics(&mut self, host: &mut dyn Host) -> anyhow::Result<Metrics> {
         let loads = self.loads()?;
         let counters = self.totals.counters + doors::counters(self.object)?;
-        // The balancer's own view of the loads, without any move.
-        let view = planner::plan(self.machine, &loads, 0, &mut || Ok(crate::snapshot::Tasks::default()))?;
+        // The balancer's own view of the loads, at this moment.
+        let view = planner::view(self.machine, &loads)?;
         let innermost = self.machine.tree.depth() - 1;
         let groups = view.groups.iter().filter(|group| group.level == innermost);
-        let averages: std::collections::BTreeMap<usize, f64> =
-            groups.map(|group| (group.key, group.average)).collect();
+        let averages: BTreeMap<usize, f64> = groups.map(|group| (group.key, group.average)).collect();
         let domains = self.machine.domains.domains.iter().map(|domain| {
             let (id, load) = (domain.id, &loads.domains[domain.id]);
             let average = averages.get(&id).copied().unwrap_or_default();
@@ -220,9 +244,11 @@ impl<'a> Round<'a> {
             steals_x_node: counters.steal_x_node,
             kept: counters.kept,
             fork_spread: counters.fork_spread,
+            wake_spread: counters.wake_spread,
             rehomed: counters.rehomed,
             no_context: counters.no_context,
             domains: domains.collect(),
+            cgroups: self.cgroup_loads.iter().map(|(&id, &load)| (id, CgroupMetrics { load })).collect(),
         })
     }
 
@@ -233,4 +259,8 @@ impl<'a> Round<'a> {
             Err(error) => debug!("the last counters are lost: {error}"),
         }
     }
+}
+
+fn cgroup_loads(plan: &Plan) -> BTreeMap<u64, f64> {
+    plan.cgroups.iter().map(|cgroup| (cgroup.cgroup, cgroup.load)).collect()
 }

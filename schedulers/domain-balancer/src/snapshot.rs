@@ -53,6 +53,8 @@ pub struct TaskState {
     pub duty_cycle: f64,
     /// When a planned move last changed its home, BPF clock; 0 = never.
     pub last_moved_ns: u64,
+    /// When it last ran, BPF clock; 0 = never.
+    pub last_ran_ns: u64,
     /// Id of its cgroup in the default hierarchy.
     pub cgroup: u64,
     /// A kernel thread.
@@ -86,6 +88,8 @@ pub struct Counters {
     pub kept: u64,
     /// New tasks that started in another domain than their parent.
     pub fork_spread: u64,
+    /// Tasks that woke in a crowded home and made another domain theirs.
+    pub wake_spread: u64,
     /// Homes changed because the affinity excluded the old one.
     pub rehomed: u64,
     /// Planned moves carried out.
@@ -124,6 +128,7 @@ impl std::ops::Add for Counters {
             steal_x_node: self.steal_x_node + other.steal_x_node,
             kept: self.kept + other.kept,
             fork_spread: self.fork_spread + other.fork_spread,
+            wake_spread: self.wake_spread + other.wake_spread,
             rehomed: self.rehomed + other.rehomed,
             applied: self.applied + other.applied,
             expired: self.expired + other.expired,

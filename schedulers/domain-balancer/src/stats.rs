@@ -39,6 +39,19 @@ pub struct DomainMetrics {
     pub moved_out: u64,
 }
 
+/// One cgroup.
+#[stat_doc]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Stats)]
+#[stat(_om_prefix = "cgroup_", _om_label = "cgroup")]
+#[allow(
+    missing_docs,
+    reason = "each field is described by its stat attribute, which becomes its documentation"
+)]
+pub struct CgroupMetrics {
+    #[stat(desc = "Load of the cgroup's tasks in all domains, in the unit of a domain's load")]
+    pub load: f64,
+}
+
 /// The whole scheduler. Counters are cumulative since the program started, across restarts in place.
 #[stat_doc]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Stats)]
@@ -94,18 +107,24 @@ pub struct Metrics {
     pub kept: u64,
     #[stat(desc = "New tasks started in another domain than their parent")]
     pub fork_spread: u64,
+    #[stat(desc = "Tasks that woke in a crowded domain and made another theirs")]
+    pub wake_spread: u64,
     #[stat(desc = "Home domains changed because the affinity excluded the old one")]
     pub rehomed: u64,
     #[stat(desc = "Callbacks that met a task without context")]
     pub no_context: u64,
     #[stat(desc = "The domains by number")]
     pub domains: BTreeMap<usize, DomainMetrics>,
+    #[stat(
+        desc = "Cgroups that carried load in the last round, by id (the inode number of their directory)"
+    )]
+    pub cgroups: BTreeMap<u64, CgroupMetrics>,
 }
 
 impl Metrics {
     /// Descriptions of all statistics, for the server and for `--help-stats`.
     pub fn meta() -> Vec<StatsMeta> {
-        vec![DomainMetrics::meta(), <Self as Meta>::meta()]
+        vec![DomainMetrics::meta(), CgroupMetrics::meta(), <Self as Meta>::meta()]
     }
 
     /// Load of the fullest domain minus that of the emptiest, over the mean; 0 for an idle machine.
@@ -160,8 +179,8 @@ impl Metrics {
         )?;
         writeln!(
             out,
-            "  kept {} fork spread {} rehomed {} without context {}",
-            self.kept, self.fork_spread, self.rehomed, self.no_context
+            "  kept {} fork spread {} wake spread {} rehomed {} without context {}",
+            self.kept, self.fork_spread, self.wake_spread, self.rehomed, self.no_context
         )?;
         for (id, domain) in &self.domains {
             writeln!(

@@ -228,3 +228,46 @@ fn statistics_are_described() {
     let text = runtime::stats::describe(&crate::stats::Metrics::meta()).expect("consistent descriptions");
     assert!(text.contains("applied") && text.contains("moved_in"), "{text}");
 }
+
+#[test]
+fn explain_tells_every_planned_move_with_its_cost() {
+    let mut object = lopsided();
+    let host = run_for(&mut object, &["--interval", "1", "--explain", "json"], 6);
+    let moves: usize = host.explained.iter().map(|round| round.moves.len()).sum();
+    assert_eq!(moves as u64, host.published.last().expect("figures are published").planned);
+    assert!(moves > 0);
+    let json = serde_json::to_string(&host.explained[0]).expect("finite figures");
+    assert!(json.contains("\"level_name\"") && json.contains("reluctance"), "{json}");
+    assert!(run_for(&mut lopsided(), &["--interval", "1"], 6).explained.is_empty());
+}
+
+#[test]
+fn cost_terms_are_added_dropped_and_scaled() {
+    let names = |text: &str| options(&["--cost", text]).cost.model().names().collect::<Vec<_>>();
+    let defaults = names("default");
+    assert!(defaults.contains(&"reluctance") && !defaults.contains(&"isolation"));
+    assert_eq!(names("none"), Vec::<&str>::new());
+    assert_eq!(names("none,isolation"), ["isolation"]);
+    assert!(names("isolation").contains(&"isolation"));
+    assert_eq!(names("-cache-warmth").len() + 1, defaults.len());
+    for bad in ["tax", "-tax", "reluctance=-1", "reluctance=nan", "reluctance=", ""] {
+        let error = Options::try_parse_from(["domain-balancer", "--cost", bad]).expect_err("bad terms");
+        assert_eq!(error.exit_code(), 2, "{bad}");
+    }
+}
+
+#[test]
+fn a_prohibitive_cost_stops_every_move() {
+    let mut object = lopsided();
+    run_for(&mut object, &["--interval", "1", "--cost", "none,reluctance=10"], 6);
+    assert_eq!(object.tasks_per_domain(), [24, 0, 0, 0]);
+}
+
+#[test]
+fn cgroups_have_their_load_in_the_statistics() {
+    let mut object = lopsided();
+    let host = run_for(&mut object, &["--interval", "1"], 4);
+    let cgroups = &host.published.last().expect("figures are published").cgroups;
+    assert_eq!(cgroups.keys().copied().collect::<Vec<_>>(), [7, 8]);
+    assert!(cgroups.values().all(|cgroup| (cgroup.load - 12.0).abs() < 0.1), "{cgroups:?}");
+}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The commands, each in its own file.
 
+pub mod bench;
 pub mod build;
 pub mod run;
 pub mod setup;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
+//! The index against a plain list.
 use super::*;
 use crate::TaskId;
 use proptest::prelude::*;
 
-fn class(loads: &[f64]) -> Class {
+/// One domain with one class between two others, which must not leak into it.
+fn index(loads: &[f64]) -> DomainIndex {
     let task = |pid| Task {
         id: TaskId { pid, generation: 0 },
         weight: 100,
@@ -11,29 +13,39 @@ fn class(loads: &[f64]) -> Class {
         allowed: DomainMask::all(2),
         preferred: DomainMask::empty(),
         last_moved_ns: 0,
+        last_ran_ns: 0,
         cgroup: 0,
         kind: TaskKind::Normal,
     };
-    let candidates = loads.iter().enumerate().map(|(i, &load)| Candidate { load, task: task(i as i32) });
-    Class::new(DomainMask::all(2), DomainMask::empty(), candidates.collect())
+    let class =
+        |len| Class { allowed: DomainMask::all(2), preferred: DomainMask::empty(), start: 0, len, left: 0 };
+    let others = [(0, 0.7), (2, 1.3)];
+    let loads = loads.iter().map(|&load| (1, load)).chain(others);
+    let entry = |(slot, (class, load))| Entry { load, class, slot: slot as u32 };
+    let entries: Vec<Entry> = loads.enumerate().map(entry).collect();
+    let tasks = (0..entries.len() as i32).map(task).collect();
+    let classes = vec![class(1), class(entries.len() - 2), class(1)];
+    let mut index = DomainIndex { tasks, entries, classes, ..DomainIndex::default() };
+    index.order();
+    index
 }
 
-fn walk(class: &mut Class, wish: f64) -> Vec<f64> {
-    let mut walk = class.nearest(wish);
-    std::iter::from_fn(|| walk.next(class).map(|position| class.candidate(position).load)).collect()
+fn walk(index: &mut DomainIndex, wish: f64) -> Vec<f64> {
+    let mut walk = index.nearest(1, wish);
+    std::iter::from_fn(|| index.next(&mut walk).map(|position| index.candidate(1, position).1)).collect()
 }
 
 #[test]
 fn both_ends_and_an_empty_class() {
-    assert!(walk(&mut class(&[]), 1.0).is_empty());
-    assert_eq!(walk(&mut class(&[3.0, 1.0, 2.0]), 0.0), [1.0, 2.0, 3.0]);
-    assert_eq!(walk(&mut class(&[3.0, 1.0, 2.0]), 9.0), [3.0, 2.0, 1.0]);
-    assert_eq!(walk(&mut class(&[3.0, 1.0]), 2.0), [1.0, 3.0]);
-    let mut only_below = class(&[1.0, 2.5, 3.0]);
-    let mut nearest = only_below.nearest(2.0);
+    assert!(walk(&mut index(&[]), 1.0).is_empty());
+    assert_eq!(walk(&mut index(&[3.0, 1.0, 2.0]), 0.0), [1.0, 2.0, 3.0]);
+    assert_eq!(walk(&mut index(&[3.0, 1.0, 2.0]), 9.0), [3.0, 2.0, 1.0]);
+    assert_eq!(walk(&mut index(&[3.0, 1.0]), 2.0), [1.0, 3.0]);
+    let mut only_below = index(&[1.0, 2.5, 3.0]);
+    let mut nearest = only_below.nearest(1, 2.0);
     nearest.end_above();
-    assert_eq!(nearest.next(&mut only_below), Some(0));
-    assert_eq!(nearest.next(&mut only_below), None);
+    assert_eq!(only_below.next(&mut nearest), Some(0));
+    assert_eq!(only_below.next(&mut nearest), None);
 }
 
 proptest! {
@@ -45,22 +57,22 @@ proptest! {
         loads in proptest::collection::vec(0.0f64..4.0, 0..40),
         steps in proptest::collection::vec((0.0f64..4.0, 0usize..6), 0..40),
     ) {
-        let mut class = class(&loads);
+        let mut class = index(&loads);
         let mut left = loads;
         for (wish, skip) in steps {
-            let mut search = class.nearest(wish);
-            let position = (0..=skip).filter_map(|_| search.next(&mut class)).last();
+            let mut search = class.nearest(1, wish);
+            let position = (0..=skip).filter_map(|_| class.next(&mut search)).last();
             left.sort_by(|a, b| (a - wish).abs().total_cmp(&(b - wish).abs()));
             prop_assert_eq!(walk(&mut class, wish), left.clone());
             match position {
                 Some(position) => {
-                    let taken = class.candidate(position).load;
+                    let taken = class.candidate(1, position).1;
                     prop_assert_eq!(taken, left.remove(skip.min(left.len() - 1)));
-                    class.take(position);
+                    class.take(1, position);
                 }
                 None => prop_assert!(left.is_empty()),
             }
-            prop_assert_eq!(class.len(), left.len());
+            prop_assert_eq!(class.classes[1].left, left.len());
         }
     }
 }

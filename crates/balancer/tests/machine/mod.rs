@@ -51,7 +51,17 @@ impl Machine {
         let allowed = DomainMask::all(self.tree.domains());
         let preferred = DomainMask::empty();
         let kind = TaskKind::Normal;
-        let task = Task { id, weight, duty_cycle, allowed, preferred, last_moved_ns: 0, cgroup: 0, kind };
+        let task = Task {
+            id,
+            weight,
+            duty_cycle,
+            allowed,
+            preferred,
+            last_moved_ns: 0,
+            last_ran_ns: 0,
+            cgroup: 0,
+            kind,
+        };
         self.tasks[domain].push(task);
         self.tasks[domain].last_mut().unwrap()
     }

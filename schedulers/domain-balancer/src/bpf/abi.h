@@ -57,6 +57,8 @@ enum db_counter {
 	DB_KEPT,
 	/* New tasks that started in another domain than their parent. */
 	DB_FORK_SPREAD,
+	/* Tasks that woke in a crowded home and made another domain theirs. */
+	DB_WAKE_SPREAD,
 	/* Home domain changed because the affinity excluded it. */
 	DB_REHOMED,
 	/* Planned moves by what became of them. */
@@ -91,6 +93,8 @@ struct db_domain_snapshot {
 struct db_task_snapshot {
 	u64 generation;
 	u64 last_moved_ns;
+	/* When it last left a CPU; the time of the snapshot for a task that is on one; 0 if it never ran. */
+	u64 last_ran_ns;
 	struct ravg duty;
 	u64 cgroup_id;
 	s32 pid;

@@ -100,12 +100,13 @@ static __always_inline bool migration_disabled(const struct task_struct *p)
 	return bpf_core_field_exists(p->migration_disabled) && p->migration_disabled;
 }
 
-static __always_inline void copy_task(struct task_struct *p, struct task_ctx *tctx, struct db_task_snapshot *out)
+static __always_inline void copy_task(struct task_struct *p, struct task_ctx *tctx, struct db_task_snapshot *out, u64 now)
 {
 	struct cgroup *cgrp;
 
 	out->generation = tctx->generation;
 	out->last_moved_ns = tctx->last_moved_ns;
+	out->last_ran_ns = scx_bpf_task_running(p) ? now : tctx->last_ran_ns;
 	out->duty = tctx->duty;
 	out->pid = p->pid;
 	out->domain = tctx->domain;
@@ -153,7 +154,7 @@ int snapshot_tasks(struct db_snapshot_tasks_args *args)
 			dropped++;
 			continue;
 		}
-		copy_task(p, tctx, out);
+		copy_task(p, tctx, out, now);
 		nr++;
 	}
 	bpf_rcu_read_unlock();

@@ -25,6 +25,12 @@ static __always_inline void set_home(struct task_struct *p, struct task_ctx *tct
 	load_transfer(tctx, domain, tctx->weight, now);
 }
 
+/* Runnable tasks per CPU, in 1/1024. */
+static __always_inline u64 crowding(struct domain_ctx *dom)
+{
+	return ((u64)dom->nr_runnable << 10) / (dom->nr_cpus ?: 1);
+}
+
 /*
  * The allowed domain with the fewest runnable tasks per CPU; `preferred` wins ties. DB_MAX_DOMAINS if the affinity
  * leaves none. `scan` bounds how many domains are compared.
@@ -46,7 +52,7 @@ static __noinline u32 least_loaded_domain(struct task_struct *p __arg_trusted, u
 		dom = domain_ctx(domain);
 		if (!dom || !may_run_in(p, dom))
 			continue;
-		load = ((u64)dom->nr_runnable << 10) / (dom->nr_cpus ?: 1);
+		load = crowding(dom);
 		if (best == DB_MAX_DOMAINS || load < best_load) {
 			best = domain;
 			best_load = load;
@@ -74,6 +80,34 @@ static __always_inline bool ensure_home(struct task_struct *p, struct task_ctx *
 	set_home(p, tctx, domain, now);
 	count(DB_REHOMED);
 	return true;
+}
+
+/*
+ * A task that wakes while its home is far more crowded than another domain makes its home there: by one more waiting task
+ * per CPU on the same node, two across nodes. Bursts of wake-ups spread at once this way, and what remains is for the
+ * balancer, which sees load and not just numbers. One other domain is looked at, chosen at random, so the cost does not
+ * grow with the machine. Part of stealing: off with it.
+ */
+static __always_inline void leave_crowded_home(struct task_struct *p, struct task_ctx *tctx, u64 now)
+{
+	u32 nr_domains = conf.nr_domains, domain, gap;
+	struct domain_ctx *home, *other;
+
+	if (!conf.greedy_threshold || nr_domains < 2)
+		return;
+	domain = bpf_get_prandom_u32() % nr_domains;
+	gap = 1024;
+	if (node_of_domain(domain) != node_of_domain(tctx->domain)) {
+		if (!conf.greedy_threshold_x_node)
+			return;
+		gap = 2048;
+	}
+	home = domain_ctx(tctx->domain);
+	other = domain_ctx(domain);
+	if (!home || !other || domain == tctx->domain || crowding(home) < crowding(other) + gap || !may_run_in(p, other))
+		return;
+	set_home(p, tctx, domain, now);
+	count(DB_WAKE_SPREAD);
 }
 
 /* Carries out a planned move, if one waits: the plan is old by now, so everything is checked again. */

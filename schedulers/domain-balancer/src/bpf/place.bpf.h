@@ -3,7 +3,7 @@
  * Placement: where a task that becomes runnable, or whose slice ended, goes.
  *
  * Order for a wake-up: the previous CPU, an idle core at home, an idle CPU at home, an idle CPU elsewhere (if stealing is
- * on), the home queue. Tasks bound to one CPU use that CPU's own queue and compete with the home queue by vtime;
+ * on), the home queue. If nothing at home is idle and home is crowded, home may change first (home.bpf.h). Tasks bound to one CPU use that CPU's own queue and compete with the home queue by vtime;
  * per-CPU kernel threads go straight to the local queue, ahead of both.
  *
  * Relies on: the kernel's built-in idle tracking; select_cpu_and (kernel 6.16).
@@ -124,6 +124,8 @@ s32 BPF_STRUCT_OPS(domain_balancer_select_cpu, struct task_struct *p, s32 prev_c
 	cpu = claim_home_cpu(p, tctx->domain, prev_cpu, wake_flags);
 	if (cpu < 0 && (wake_flags & SCX_WAKE_FORK))
 		cpu = place_new_task(p, tctx, prev_cpu, now);
+	else if (cpu < 0)
+		leave_crowded_home(p, tctx, now);
 	if (cpu < 0)
 		cpu = claim_greedy_cpu(p, tctx->domain, prev_cpu, wake_flags);
 	if (cpu >= 0) {

@@ -43,8 +43,10 @@ void BPF_STRUCT_OPS(domain_balancer_stopping, struct task_struct *p, bool runnab
 {
 	struct task_ctx *tctx = task_ctx(p);
 
-	if (tctx)
-		charge_vtime(p, tctx);
+	if (!tctx)
+		return;
+	charge_vtime(p, tctx);
+	tctx->last_ran_ns = scx_bpf_now();
 }
 
 /* The earliest vtime of a queue; false if it is empty. */

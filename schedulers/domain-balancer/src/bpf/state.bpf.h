@@ -3,8 +3,8 @@
  * The state of domain-balancer in the kernel: configuration, maps, and the look-ups every other file uses.
  *
  * One task belongs to one *home* domain at a time; a domain has one queue (DSQ) ordered by vtime. A task that may use
- * one CPU only waits in that CPU's own queue. Home changes for three reasons: the affinity excludes it, a planned move,
- * or the first placement of a new task. Running elsewhere by stealing never changes home.
+ * one CPU only waits in that CPU's own queue. Home changes for four reasons: the affinity excludes it, a planned move,
+ * the first placement of a new task, or a wake-up while home is crowded. Running elsewhere by stealing never changes it.
  *
  * Relies on: configuration and the cpu → domain table being final before load.
  * Does not handle: CPU hotplug in place; hotplug ends the scheduler with the restart code and userspace comes back with the
@@ -62,6 +62,8 @@ struct task_ctx {
 	/* sum_exec_runtime up to which the task's vtime has been charged */
 	u64 charged_ns;
 	u64 last_moved_ns;
+	/* When it last left a CPU; 0 before that. */
+	u64 last_ran_ns;
 	u64 move_expires_ns;
 	/* Home. */
 	u32 domain;

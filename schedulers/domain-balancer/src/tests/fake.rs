@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use balancer::Explanation;
 use bytemuck::Zeroable;
 use runtime::exit::ExitRecord;
 use runtime::seam::{BpfObject, Entry, SeamError};
@@ -104,6 +105,8 @@ impl FakeObject {
         snapshot.weight = 100;
         snapshot.duty = always(1);
         snapshot.last_moved_ns = task.last_moved_ns;
+        snapshot.last_ran_ns = now_ns();
+        snapshot.cgroup_id = 7 + u64::from(task.pid % 2 == 0);
         snapshot.flags = if task.kthread { abi::db_task_flags_DB_TASK_KTHREAD } else { 0 }
             | if task.pinned { abi::db_task_flags_DB_TASK_PINNED } else { 0 };
         match task.allowed {
@@ -218,13 +221,14 @@ impl BpfObject for FakeObject {
 /// Time moves only while the loop waits; it is told to shut down at `end_ns`.
 pub struct ManualHost {
     pub published: Vec<Metrics>,
+    pub explained: Vec<Explanation>,
     end_ns: u64,
 }
 
 impl ManualHost {
     pub fn new(length: Duration) -> Self {
         NOW.with(|now| now.set(0));
-        Self { published: Vec::new(), end_ns: length.as_nanos() as u64 }
+        Self { published: Vec::new(), explained: Vec::new(), end_ns: length.as_nanos() as u64 }
     }
 }
 
@@ -245,6 +249,10 @@ impl Host for ManualHost {
 
     fn wants_metrics(&self) -> bool {
         false
+    }
+
+    fn explain(&mut self, explanation: &Explanation) {
+        self.explained.push(explanation.clone());
     }
 
     fn publish(&mut self, metrics: &Metrics) {
