@@ -157,6 +157,8 @@ impl fmt::Display for FaultKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct FaultReport {
     kind: FaultKind,
+    /// The registered function that found it.
+    function: Option<String>,
     /// Innermost first.
     trace: Vec<Location>,
 }
@@ -184,6 +186,20 @@ impl Fault {
         &self.0.trace
     }
 
+    /// The registered function that was running, if one was.
+    #[must_use]
+    pub fn function(&self) -> Option<&str> {
+        self.0.function.as_deref()
+    }
+
+    /// Notes the registered function it came from, unless it came from deeper: from a callback.
+    pub(crate) fn within(mut self, function: &str) -> Fault {
+        if self.0.trace.is_empty() && self.0.function.is_none() {
+            self.0.function = Some(function.to_owned());
+        }
+        self
+    }
+
     pub(crate) fn push_location(&mut self, location: Location) {
         self.0.trace.push(location);
     }
@@ -191,12 +207,15 @@ impl Fault {
 
 impl From<FaultKind> for Fault {
     fn from(kind: FaultKind) -> Fault {
-        Fault(Box::new(FaultReport { kind, trace: Vec::new() }))
+        Fault(Box::new(FaultReport { kind, function: None, trace: Vec::new() }))
     }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(function) = &self.0.function {
+            write!(f, "{function}: ")?;
+        }
         write!(f, "{}", self.0.kind)?;
         for (depth, location) in self.0.trace.iter().enumerate() {
             write!(f, "{} {location}", if depth == 0 { "; in" } else { ", called by" })?;

@@ -29,7 +29,7 @@ mod run;
 
 pub use btf::{Btf, BtfError, Field};
 pub use error::{Fault, FaultKind, LoadError, Location, UsageError};
-pub use memory::{Access, Addr, MapInfo, Memory};
+pub use memory::{Access, Addr, MapEntry, MapInfo, Memory};
 pub use object::{KconfigValue, LoadOptions, Object, StructOps};
 pub use registry::{Ctx, Function, Registry};
 pub use run::{CallStats, Machine, ProgramId};

@@ -36,6 +36,8 @@ pub enum Event {
         cpu: CpuId,
         /// `SCX_KICK_*`.
         flags: u64,
+        /// The CPU that kicks.
+        from: CpuId,
     },
     /// Remote inserts of a CPU are carried out.
     Deferred(CpuId),

@@ -137,7 +137,13 @@ impl Kernel {
         self.nearest_idle(prev, may_prev, &mut sets, flags).map_or(-EBUSY, |cpu| cpu as i32)
     }
 
-    fn nearest_idle(&mut self, prev: CpuId, may_prev: bool, sets: &mut Vec<&CpuSet>, flags: u64) -> Option<CpuId> {
+    fn nearest_idle(
+        &mut self,
+        prev: CpuId,
+        may_prev: bool,
+        sets: &mut Vec<&CpuSet>,
+        flags: u64,
+    ) -> Option<CpuId> {
         if self.idle.cpus.is_empty() {
             return None;
         }

@@ -74,7 +74,16 @@ impl Machine {
         let places = (0..nr).map(|id| {
             let Some(cpu) = topology.cpu(id) else {
                 let (core_cpus, only) = (Rc::clone(&nobody), Rc::clone(&nobody));
-                return Place { core: usize::MAX, llc: 0, node: 0, capacity: 1, siblings: Vec::new(), core_cpus, only, present: false };
+                return Place {
+                    core: usize::MAX,
+                    llc: 0,
+                    node: 0,
+                    capacity: 1,
+                    siblings: Vec::new(),
+                    core_cpus,
+                    only,
+                    present: false,
+                };
             };
             let core_cpus = &topology.cores[cpu.core].cpus;
             Place {
@@ -142,13 +151,19 @@ impl Machine {
 fn best_rates(topology: &Topology, costs: &Costs) -> Vec<u64> {
     let mut gains: Vec<u64> = Vec::new();
     for core in &topology.cores {
-        let threads: Vec<u64> =
-            core.cpus.iter().filter_map(|id| topology.cpu(id)).filter(|cpu| cpu.online).map(|cpu| u64::from(cpu.capacity)).collect();
+        let threads: Vec<u64> = core
+            .cpus
+            .iter()
+            .filter_map(|id| topology.cpu(id))
+            .filter(|cpu| cpu.online)
+            .map(|cpu| u64::from(cpu.capacity))
+            .collect();
         let Some(&first) = threads.first() else { continue };
         gains.push(first);
         let mut rate = first;
         for busy in 2..=threads.len() {
-            let together: u64 = threads[..busy].iter().map(|capacity| capacity * costs.smt_speed_1024 / 1024).sum();
+            let together: u64 =
+                threads[..busy].iter().map(|capacity| capacity * costs.smt_speed_1024 / 1024).sum();
             gains.push(together.saturating_sub(rate));
             rate = rate.max(together);
         }

@@ -3,13 +3,12 @@
 
 use std::rc::Rc;
 
-use serde::Serialize;
 use topology::CpuSet;
 
 use crate::rng::Rng;
 
 /// A length that may be drawn anew each time, in ns.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Dist {
     /// Always the same.
     Const(u64),
@@ -32,7 +31,11 @@ impl Dist {
                 (mean as f64 * factor.min(20.0)) as u64
             }
             Self::Either(usual, rare, probability) => {
-                if rng.chance(probability) { rare } else { usual }
+                if rng.chance(probability) {
+                    rare
+                } else {
+                    usual
+                }
             }
         }
     }
@@ -44,7 +47,7 @@ pub type ChannelId = usize;
 pub type TemplateId = usize;
 
 /// One thing a task does. Lengths of work are ns on the fastest kind of CPU with no busy sibling.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// Works.
     Run(Dist),

@@ -9,6 +9,7 @@ use topology::CpuSet;
 use crate::abi::SCX_DSQ_INVALID;
 use crate::events::CpuId;
 use crate::program::{Position, Program};
+use crate::rng::Rng;
 
 /// Index of a task in the table; reused after it is gone.
 pub type TaskIdx = usize;
@@ -129,6 +130,10 @@ pub struct Task {
     pub awaits_children: bool,
     /// Known to the scheduler (ops.init_task was called).
     pub known: bool,
+    /// Its object for BPF code lacks a change of affinity, weight or flags.
+    pub stale: bool,
+    /// Its own randomness: what it does does not depend on when others run.
+    pub rng: Rng,
 }
 
 impl Task {
@@ -189,6 +194,11 @@ impl Tasks {
     /// Live tasks by slot.
     pub fn live(&self) -> impl Iterator<Item = (TaskIdx, &Task)> {
         self.slots.iter().enumerate().filter(|(_, task)| task.place != Place::Dead)
+    }
+
+    /// The first live task at `from` or behind.
+    pub fn live_from(&self, from: TaskIdx) -> Option<TaskIdx> {
+        (from..self.slots.len()).find(|&idx| self.slots[idx].place != Place::Dead)
     }
 
     /// How many are alive.

@@ -55,14 +55,18 @@ impl BtfExt {
             ext.lines.entry(section.to_owned()).or_default().push(line);
             Ok(())
         })?;
-        records(part(bytes, header, relocations.0, relocations.1, "relocations")?, btf, |section, record| {
-            let mut record = Reader::new(record);
-            let (offset, type_id) = (record.u32()?, record.u32()?);
-            let access = btf.string(record.u32()?)?;
-            let relocation = CoreRelo { offset, type_id, access, kind: record.u32()? };
-            ext.relocations.entry(section.to_owned()).or_default().push(relocation);
-            Ok(())
-        })?;
+        records(
+            part(bytes, header, relocations.0, relocations.1, "relocations")?,
+            btf,
+            |section, record| {
+                let mut record = Reader::new(record);
+                let (offset, type_id) = (record.u32()?, record.u32()?);
+                let access = btf.string(record.u32()?)?;
+                let relocation = CoreRelo { offset, type_id, access, kind: record.u32()? };
+                ext.relocations.entry(section.to_owned()).or_default().push(relocation);
+                Ok(())
+            },
+        )?;
         for lines in ext.lines.values_mut() {
             lines.sort_by_key(|line| line.offset);
         }

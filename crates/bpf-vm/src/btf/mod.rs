@@ -3,7 +3,7 @@
 //!
 //! The layout is that of the kernel's `Documentation/bpf/btf.rst`. Only little-endian data is read.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use thiserror::Error;
 
@@ -12,8 +12,8 @@ mod parse;
 mod query;
 
 pub(crate) use ext::{BtfExt, CoreRelo};
-pub(crate) use query::essential_name;
 pub use query::Field;
+pub(crate) use query::essential_name;
 
 #[cfg(test)]
 mod tests;
@@ -29,7 +29,9 @@ pub enum BtfError {
     #[error("the target kernel types have no '{0}'; add it to the model or change the program")]
     NoType(String),
     /// A type has no such member.
-    #[error("the target kernel type '{type_name}' has no field '{field}'; add it to the model or change the program")]
+    #[error(
+        "the target kernel type '{type_name}' has no field '{field}'; add it to the model or change the program"
+    )]
     NoField {
         /// The struct or union.
         type_name: String,
@@ -66,20 +68,41 @@ pub(crate) struct SectionVar {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Kind {
     Void,
-    Int { bits: u32, bit_offset: u32, signed: bool },
+    Int {
+        bits: u32,
+        bit_offset: u32,
+        signed: bool,
+    },
     Ptr(u32),
-    Array { elem: u32, len: u32 },
+    Array {
+        elem: u32,
+        len: u32,
+    },
     Struct(Vec<Member>),
     Union(Vec<Member>),
     /// 32-bit and 64-bit enumerations alike.
-    Enum { signed: bool, values: Vec<Enumerator> },
-    Fwd { union: bool },
+    Enum {
+        signed: bool,
+        values: Vec<Enumerator>,
+    },
+    Fwd {
+        union: bool,
+    },
     Typedef(u32),
     /// const, volatile, restrict, type tag: the same thing for layout.
     Modifier(u32),
-    Func { proto: u32, linkage: u32 },
-    FuncProto { result: u32, params: Vec<u32> },
-    Var { type_id: u32, linkage: u32 },
+    Func {
+        proto: u32,
+        linkage: u32,
+    },
+    FuncProto {
+        result: u32,
+        params: Vec<u32>,
+    },
+    Var {
+        type_id: u32,
+        linkage: u32,
+    },
     DataSec(Vec<SectionVar>),
     Float,
     DeclTag,
@@ -110,5 +133,5 @@ pub struct Btf {
     strings: Vec<u8>,
     /// Type ids by name without flavour suffix.
     by_name: HashMap<String, Vec<u32>>,
-    enumerators: HashMap<String, i64>,
+    enumerators: BTreeMap<String, i64>,
 }

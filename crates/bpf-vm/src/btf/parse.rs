@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Reads `.BTF` bytes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::{Btf, BtfError, Enumerator, Kind, Member, SectionVar, Type, essential_name};
 
@@ -69,7 +69,8 @@ pub(super) fn header_len(bytes: &[u8]) -> Result<u32, BtfError> {
 
 /// The text at `offset` of a string table.
 pub(super) fn string(strings: &[u8], offset: u32) -> Result<String, BtfError> {
-    let rest = strings.get(offset as usize..).ok_or_else(|| damaged("a name lies outside the string table"))?;
+    let rest =
+        strings.get(offset as usize..).ok_or_else(|| damaged("a name lies outside the string table"))?;
     let end = rest.iter().position(|&byte| byte == 0).ok_or_else(|| damaged("a name has no end"))?;
     Ok(String::from_utf8_lossy(&rest[..end]).into_owned())
 }
@@ -94,7 +95,7 @@ impl Btf {
         while !reader.is_empty() {
             types.push(read_type(&mut reader, &strings)?);
         }
-        let mut btf = Btf { types, strings, by_name: HashMap::new(), enumerators: HashMap::new() };
+        let mut btf = Btf { types, strings, by_name: HashMap::new(), enumerators: BTreeMap::new() };
         btf.check_references()?;
         btf.index();
         Ok(btf)

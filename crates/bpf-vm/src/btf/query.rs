@@ -8,12 +8,16 @@ const MAX_DEPTH: u32 = 64;
 /// Most anonymous members looked into for one name: far more than any real type has, few enough to stop at a cycle.
 const MAX_MEMBER_STEPS: u32 = 512;
 
-/// The name without a flavour suffix: everything before `___`, unless nothing would be left.
+/// The name without its last flavour suffix: `___` between other characters, and what follows.
 pub(crate) fn essential_name(name: &str) -> &str {
-    match name.find("___") {
-        Some(at) if at > 0 => &name[..at],
-        _ => name,
-    }
+    let bytes = name.as_bytes();
+    let is_separator = |at: usize| {
+        bytes[at] != b'_'
+            && bytes[at + 1..at + 4] == *b"___"
+            && bytes.get(at + 4).is_some_and(|&next| next != b'_')
+    };
+    let last = (0..bytes.len().saturating_sub(4)).rev().find(|&at| is_separator(at));
+    last.and_then(|at| name.get(..=at)).unwrap_or(name)
 }
 
 /// Where a field lies inside its outermost struct, and how to read it.
@@ -35,10 +39,6 @@ impl Btf {
     pub(crate) fn get(&self, id: u32) -> &Type {
         // Ids come from checked references; one made up by a caller reads as void.
         self.types.get(id as usize).unwrap_or(&self.types[0])
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.types.len()
     }
 
     pub(crate) fn types(&self) -> impl Iterator<Item = (u32, &Type)> {
@@ -99,7 +99,9 @@ impl Btf {
     /// # Errors
     /// [`BtfError::NoType`].
     pub fn struct_size(&self, type_name: &str) -> Result<u32, BtfError> {
-        self.composite(type_name).map(|id| self.get(id).size).ok_or_else(|| BtfError::NoType(type_name.to_owned()))
+        self.composite(type_name)
+            .map(|id| self.get(id).size)
+            .ok_or_else(|| BtfError::NoType(type_name.to_owned()))
     }
 
     /// The value of an enumerator, whatever enumeration it is in.
@@ -108,7 +110,7 @@ impl Btf {
         self.enumerators.get(name).copied()
     }
 
-    /// All enumerators, in no particular order.
+    /// All enumerators, sorted by name.
     pub fn enumerators(&self) -> impl Iterator<Item = (&str, i64)> {
         self.enumerators.iter().map(|(name, value)| (name.as_str(), *value))
     }
@@ -161,6 +163,9 @@ impl Btf {
                 signed,
             });
         }
+        if size == 0 {
+            return None;
+        }
         // The smallest aligned unit of the declared type that holds all bits, as a compiler would load it.
         while size < 8 && (bits % (size * 8)) + bit_size > size * 8 {
             size *= 2;
@@ -170,6 +175,23 @@ impl Btf {
             return None;
         }
         Some(Field { offset: bits / unit * size, size, bit_shift: bits % unit, bit_size, signed })
+    }
+
+    /// Whether a pointer to `id` is one of those that own a kernel object (`__kptr`).
+    pub(crate) fn is_kptr(&self, mut id: u32) -> bool {
+        for _ in 0..MAX_DEPTH {
+            let ty = self.get(id);
+            match ty.kind {
+                Kind::Modifier(_)
+                    if matches!(ty.name.as_str(), "kptr" | "kptr_untrusted" | "percpu_kptr") =>
+                {
+                    return true;
+                }
+                Kind::Typedef(target) | Kind::Modifier(target) => id = target,
+                _ => return false,
+            }
+        }
+        false
     }
 
     /// Path of the member that covers byte `offset`; empty if none does.
@@ -220,6 +242,7 @@ impl Btf {
 /// Splits `"bits[2]"` into the name and its indices.
 fn split_indices(step: &str) -> Option<(&str, Vec<u32>)> {
     let Some((name, rest)) = step.split_once('[') else { return Some((step, Vec::new())) };
-    let indices = rest.strip_suffix(']')?.split("][").map(|index| index.parse().ok()).collect::<Option<_>>()?;
+    let indices =
+        rest.strip_suffix(']')?.split("][").map(|index| index.parse().ok()).collect::<Option<_>>()?;
     Some((name, indices))
 }

@@ -17,11 +17,10 @@ use crate::error::{Fault, FaultKind};
 mod access;
 mod map;
 mod objects;
-mod percpu;
 mod storage;
 
-pub(crate) use map::{MapDef, MapKind};
-pub use map::MapInfo;
+pub(crate) use map::{MapDef, MapKind, Special};
+pub use map::{MapEntry, MapInfo};
 pub(crate) use objects::SlotNote;
 
 #[cfg(test)]
@@ -29,7 +28,8 @@ mod tests;
 
 /// An address as BPF code sees it. 0 is NULL.
 ///
-/// Bits 0–31: offset; 32–41: use count of the slot; 42–62: slot. Bit 63 stays 0, so no address looks like an error code.
+/// Bits 0–31: offset; 32–41: use count of the slot; 42–62: slot. Bit 63 stays 0, so no address looks like an error
+/// code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Addr(pub u64);
 
@@ -139,6 +139,8 @@ pub struct Memory {
     nr_cpus: u32,
     pub(crate) locks: Vec<u64>,
     pub(crate) rcu_depth: u32,
+    pub(crate) null_reads_zero: bool,
+    dropped_kptrs: Vec<Addr>,
 }
 
 impl Memory {
@@ -155,9 +157,17 @@ impl Memory {
             nr_cpus,
             locks: Vec::new(),
             rcu_depth: 0,
+            null_reads_zero: false,
+            dropped_kptrs: Vec::new(),
         };
         // Slot 0 holds NULL and small integers: never valid.
-        memory.regions.push(Region { tag: DEAD, mask: u32::MAX, read_len: 0, write_len: 0, data: Vec::new() });
+        memory.regions.push(Region {
+            tag: DEAD,
+            mask: u32::MAX,
+            read_len: 0,
+            write_len: 0,
+            data: Vec::new(),
+        });
         memory.notes.push(SlotNote::new("NULL".into(), 0));
         memory
     }
@@ -265,7 +275,7 @@ impl Memory {
     }
 
     #[cold]
-    fn access_fault(&self, addr: Addr, size: usize, write: bool) -> Fault {
+    pub(crate) fn access_fault(&self, addr: Addr, size: usize, write: bool) -> Fault {
         let what = self.describe(addr);
         FaultKind::Access { write, size: size as u32, addr, what }.into()
     }

@@ -14,23 +14,35 @@ pub(crate) struct SlotNote {
     /// Kernel type of the object; 0 for none.
     type_id: u32,
     uses: u32,
+    /// Index of the map whose handle this is; `u32::MAX` for none.
+    map: u32,
     /// Local storage attached to the object: (map, address of the value).
     pub(super) storage: Vec<(u32, Addr)>,
 }
 
 impl SlotNote {
     pub(super) fn new(name: Arc<str>, type_id: u32) -> SlotNote {
-        SlotNote { name, type_id, uses: 0, storage: Vec::new() }
+        SlotNote { name, type_id, uses: 0, map: u32::MAX, storage: Vec::new() }
     }
 
     pub(super) fn reuse(&mut self, name: Arc<str>, type_id: u32) {
         self.name = name;
         self.type_id = type_id;
+        self.map = u32::MAX;
         self.uses = self.uses.wrapping_add(1);
     }
 
     pub(super) fn generation(&self) -> u32 {
         self.uses.wrapping_sub(1) & ((1 << GENERATION_BITS) - 1)
+    }
+
+    pub(super) fn set_map(&mut self, map: u32) {
+        self.map = map;
+    }
+
+    #[inline]
+    pub(super) fn map(&self) -> Option<u32> {
+        (self.map != u32::MAX).then_some(self.map)
     }
 
     pub(super) fn type_id(&self) -> u32 {
@@ -58,8 +70,7 @@ impl Memory {
             .composite(type_name)
             .ok_or_else(|| Fault::violation(BtfError::NoType(type_name.to_owned()).to_string()))?;
         let len = btf.get(type_id).size.saturating_add(extra);
-        let name = self.notes.iter().rev().take(8).find(|note| note.type_id == type_id);
-        let name = name.map_or_else(|| Arc::from(type_name), |note| Arc::clone(&note.name));
+        let name = Arc::from(type_name);
         self.add_region(name, type_id, vec![0; len as usize], u32::MAX, len, Access::ReadOnly)
     }
 
@@ -134,9 +145,5 @@ impl Memory {
         let Ok(offset) = u32::try_from(offset) else { return String::new() };
         let name = self.btf.member_at(type_id, offset);
         if name.is_empty() { name } else { format!(" ({name})") }
-    }
-
-    pub(crate) fn region_name(&self, addr: Addr) -> &str {
-        self.notes.get(addr.slot()).map_or("", |note| &note.name)
     }
 }

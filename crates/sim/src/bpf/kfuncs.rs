@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The functions of the kernel for BPF code, one row a function. Names with a flavour are those by which the scx headers
+//! ask for a signature; a kernel of version 7.3 has the newest of each.
+
+use bpf_vm::{Addr, Ctx, Fault, Field, Registry};
+
+use crate::bpf::objects::DsqWalk;
+use crate::kernel::{Curr, Kernel};
+use crate::task::{Place, TaskIdx};
+
+type C<'a> = Ctx<'a, Kernel>;
+type R = Result<u64, Fault>;
+
+pub(super) fn register(registry: &mut Registry<Kernel>) {
+    registry.functions(&[
+        ("scx_bpf_now", now),
+        ("scx_bpf_create_dsq", |ctx, a| signed(ctx.state.create_dsq(a[0]))),
+        ("scx_bpf_destroy_dsq", destroy_dsq),
+        ("scx_bpf_dsq_nr_queued", |ctx, a| signed(ctx.state.dsq_nr_queued(a[0]))),
+        ("scx_bpf_dsq_peek", peek),
+        ("scx_bpf_dsq_insert___v2___compat", insert),
+        ("__scx_bpf_dsq_insert_vtime", insert_vtime),
+        ("scx_bpf_dsq_move_to_local___v2___compat", move_to_local),
+        ("scx_bpf_dsq_move___new", |ctx, a| dsq_move(ctx, a, false)),
+        ("scx_bpf_dsq_move_vtime___new", |ctx, a| dsq_move(ctx, a, true)),
+        ("scx_bpf_dsq_move_set_slice___new", |ctx, a| set_walk(ctx, a, true)),
+        ("scx_bpf_dsq_move_set_vtime___new", |ctx, a| set_walk(ctx, a, false)),
+        ("scx_bpf_dispatch_nr_slots", |_, _| Ok(32)),
+        ("__scx_bpf_select_cpu_and", select_cpu_and),
+        ("scx_bpf_select_cpu_dfl", select_cpu_dfl),
+        ("scx_bpf_kick_cpu", kick),
+        ("scx_bpf_test_and_clear_cpu_idle", |ctx, a| {
+            Ok(ctx.state.test_and_clear_cpu_idle(a[0] as i32).into())
+        }),
+        ("scx_bpf_pick_idle_cpu", |ctx, a| pick(ctx, a[0], a[1], false)),
+        ("scx_bpf_pick_idle_cpu_node", |ctx, a| pick(ctx, a[0], a[2], false)),
+        ("scx_bpf_pick_any_cpu", |ctx, a| pick(ctx, a[0], a[1], true)),
+        ("scx_bpf_pick_any_cpu_node", |ctx, a| pick(ctx, a[0], a[2], true)),
+        ("scx_bpf_get_idle_cpumask", |ctx, _| idle_mask(ctx, false)),
+        ("scx_bpf_get_idle_smtmask", |ctx, _| idle_mask(ctx, true)),
+        ("scx_bpf_put_idle_cpumask", |_, _| Ok(0)),
+        ("scx_bpf_get_possible_cpumask", |ctx, _| kernel_mask(ctx, "possible")),
+        ("scx_bpf_get_online_cpumask", |ctx, _| kernel_mask(ctx, "online")),
+        ("scx_bpf_put_cpumask", |_, _| Ok(0)),
+        ("scx_bpf_nr_cpu_ids", |ctx, _| Ok(ctx.state.machine.nr_cpu_ids() as u64)),
+        ("scx_bpf_nr_node_ids", |ctx, _| Ok(ctx.state.machine.nodes.len() as u64)),
+        ("scx_bpf_cpu_node", cpu_node),
+        ("scx_bpf_cpuperf_cap", cpu_capacity),
+        ("scx_bpf_cpuperf_cur", cpu_capacity),
+        ("scx_bpf_cpuperf_set", |_, _| Ok(0)),
+        ("scx_bpf_task_cpu", task_cpu),
+        ("scx_bpf_task_running", task_running),
+        ("scx_bpf_task_set_slice___new", set_slice),
+        ("scx_bpf_task_set_dsq_vtime___new", set_vtime),
+        ("scx_bpf_cpu_curr", cpu_curr),
+        ("scx_bpf_task_cgroup___new", task_cgroup),
+        ("scx_bpf_error_bstr", error),
+        ("scx_bpf_exit_bstr", exit),
+        ("scx_bpf_dump_bstr", dump),
+        ("bpf_iter_scx_dsq_new", walk_new),
+        ("bpf_iter_scx_dsq_next", walk_next),
+        ("bpf_iter_scx_dsq_destroy", walk_destroy),
+        ("bpf_iter_task_new", tasks_new),
+        ("bpf_iter_task_next", tasks_next),
+        ("bpf_iter_task_destroy", |_, _| Ok(0)),
+        ("bpf_task_from_pid", task_from_pid),
+        ("bpf_task_acquire", |_, a| Ok(a[0])),
+        ("bpf_task_release", |_, _| Ok(0)),
+        ("bpf_cgroup_acquire", |_, a| Ok(a[0])),
+        ("bpf_cgroup_release", |_, _| Ok(0)),
+    ]);
+    registry.helpers(&[
+        (5, "bpf_ktime_get_ns", now),
+        (125, "bpf_ktime_get_boot_ns", now),
+        (160, "bpf_ktime_get_coarse_ns", now),
+        (118, "bpf_jiffies64", |ctx, _| Ok(ctx.state.now / ctx.state.config.tick_ns())),
+        (7, "bpf_get_prandom_u32", |ctx, _| Ok(u64::from(ctx.state.rng.next() as u32))),
+        (158, "bpf_get_current_task_btf", current),
+    ]);
+}
+
+fn signed(value: i32) -> R {
+    Ok(i64::from(value).cast_unsigned())
+}
+
+fn now(ctx: &mut C<'_>, _: [u64; 5]) -> R {
+    Ok(ctx.state.now)
+}
+
+fn destroy_dsq(ctx: &mut C<'_>, [id, ..]: [u64; 5]) -> R {
+    ctx.state.destroy_dsq(id);
+    Ok(0)
+}
+
+fn give(ctx: &mut C<'_>, task: Option<TaskIdx>) -> R {
+    match task {
+        Some(task) => ctx.state.hand_out(ctx.mem, task),
+        None => Ok(0),
+    }
+}
+
+fn peek(ctx: &mut C<'_>, [id, ..]: [u64; 5]) -> R {
+    let task = ctx.state.dsq_peek(id);
+    give(ctx, task)
+}
+
+fn insert(ctx: &mut C<'_>, [p, dsq, slice, flags, _]: [u64; 5]) -> R {
+    let task = ctx.state.task_argument(ctx.mem, p)?;
+    let done = ctx.state.dsq_insert(task, dsq, slice, flags);
+    ctx.state.refresh(ctx.mem)?;
+    Ok(done.into())
+}
+
+/// Reads fields of a struct of arguments, checked with the program's rights.
+fn arguments<const N: usize>(ctx: &C<'_>, addr: u64, fields: &[Field; N]) -> Result<[u64; N], Fault> {
+    let mut values = [0; N];
+    for (value, field) in values.iter_mut().zip(fields) {
+        ctx.mem.readable(Addr(addr).offset(field.offset.into()), field.size)?;
+        *value = ctx.mem.read(Addr(addr), field)?;
+    }
+    Ok(values)
+}
+
+fn insert_vtime(ctx: &mut C<'_>, [p, args, ..]: [u64; 5]) -> R {
+    let fields = ctx.state.objects.layout()?.insert_vtime_args;
+    let [dsq, slice, vtime, flags] = arguments(&*ctx, args, &fields)?;
+    let task = ctx.state.task_argument(ctx.mem, p)?;
+    let done = ctx.state.dsq_insert_vtime(task, dsq, slice, vtime, flags);
+    ctx.state.refresh(ctx.mem)?;
+    Ok(done.into())
+}
+
+fn move_to_local(ctx: &mut C<'_>, [dsq, ..]: [u64; 5]) -> R {
+    let moved = ctx.state.dsq_move_to_local(dsq);
+    ctx.state.refresh(ctx.mem)?;
+    Ok(moved.into())
+}
+
+fn dsq_move(ctx: &mut C<'_>, [walk, p, to, flags, _]: [u64; 5], by_vtime: bool) -> R {
+    let task = ctx.state.task_argument(ctx.mem, p)?;
+    let Some(entry) = ctx.state.objects.walks.get_mut(&walk) else { return Ok(0) };
+    let (from, slice, vtime) = (entry.dsq, entry.slice.take(), entry.vtime.take());
+    let vtime = by_vtime.then(|| vtime.unwrap_or(ctx.state.tasks[task].vtime));
+    let moved = ctx.state.dsq_move(task, from, to, vtime, flags);
+    if let Some(slice) = slice.filter(|_| moved) {
+        ctx.state.tasks[task].slice = slice;
+    }
+    ctx.state.refresh(ctx.mem)?;
+    Ok(moved.into())
+}
+
+fn set_walk(ctx: &mut C<'_>, [walk, value, ..]: [u64; 5], slice: bool) -> R {
+    if let Some(entry) = ctx.state.objects.walks.get_mut(&walk) {
+        *(if slice { &mut entry.slice } else { &mut entry.vtime }) = Some(value);
+    }
+    Ok(0)
+}
+
+fn select_cpu_and(ctx: &mut C<'_>, [p, mask, args, ..]: [u64; 5]) -> R {
+    let fields = ctx.state.objects.layout()?.select_cpu_args;
+    let [prev, wake, flags] = arguments(&*ctx, args, &fields)?;
+    let prev = prev as u32 as usize;
+    let allowed = ctx.state.objects.read_mask(ctx.mem, mask)?;
+    let task = ctx.state.task_argument(ctx.mem, p)?;
+    signed(ctx.state.select_cpu_and(task, prev, wake, &allowed, flags))
+}
+
+fn select_cpu_dfl(ctx: &mut C<'_>, [p, prev, wake, is_idle, _]: [u64; 5]) -> R {
+    let task = ctx.state.task_argument(ctx.mem, p)?;
+    let cpu = ctx.state.select_cpu_dfl(task, prev as u32 as usize, wake, None, 0);
+    ctx.mem.writable(Addr(is_idle), 1)?[0] = u8::from(cpu >= 0);
+    if cpu >= 0 { signed(cpu) } else { Ok(prev) }
+}
+
+fn kick(ctx: &mut C<'_>, [cpu, flags, ..]: [u64; 5]) -> R {
+    ctx.state.kick_cpu(cpu as i32, flags);
+    Ok(0)
+}
+
+fn pick(ctx: &mut C<'_>, mask: u64, flags: u64, any: bool) -> R {
+    let allowed = ctx.state.objects.read_mask(ctx.mem, mask)?;
+    signed(if any {
+        ctx.state.pick_any_cpu(&allowed, flags)
+    } else {
+        ctx.state.pick_idle_cpu(&allowed, flags)
+    })
+}
+
+fn idle_mask(ctx: &mut C<'_>, cores: bool) -> R {
+    let kernel = &mut *ctx.state;
+    let (name, cpus) = match cores && kernel.machine.smt {
+        true => ("idle cores", &kernel.idle.cores),
+        false => ("idle", &kernel.idle.cpus),
+    };
+    kernel.objects.kernel_mask(ctx.mem, name, cpus).map(u64::from)
+}
+
+fn kernel_mask(ctx: &mut C<'_>, name: &'static str) -> R {
+    let kernel = &mut *ctx.state;
+    let cpus = if name == "online" { &kernel.online } else { &*kernel.machine.all };
+    kernel.objects.kernel_mask(ctx.mem, name, cpus).map(u64::from)
+}
+
+fn cpu_node(ctx: &mut C<'_>, [cpu, ..]: [u64; 5]) -> R {
+    Ok(ctx.state.machine.places.get(cpu as u32 as usize).map_or(0, |place| place.node as u64))
+}
+
+fn cpu_capacity(ctx: &mut C<'_>, [cpu, ..]: [u64; 5]) -> R {
+    Ok(ctx.state.machine.places.get(cpu as u32 as usize).map_or(1024, |place| place.capacity))
+}
+
+fn task_cpu(ctx: &mut C<'_>, [p, ..]: [u64; 5]) -> R {
+    let task = ctx.state.objects.task_at(ctx.mem, p)?;
+    Ok(ctx.state.tasks[task].cpu as u64)
+}
+
+fn task_running(ctx: &mut C<'_>, [p, ..]: [u64; 5]) -> R {
+    let task = ctx.state.objects.task_at(ctx.mem, p)?;
+    Ok((ctx.state.tasks[task].place == Place::Running).into())
+}
+
+fn set_slice(ctx: &mut C<'_>, [p, slice, ..]: [u64; 5]) -> R {
+    let task = ctx.state.task_argument(ctx.mem, p)?;
+    ctx.state.tasks[task].slice = slice;
+    ctx.state.hand_out(ctx.mem, task)?;
+    Ok(1)
+}
+
+fn set_vtime(ctx: &mut C<'_>, [p, vtime, ..]: [u64; 5]) -> R {
+    let task = ctx.state.task_argument(ctx.mem, p)?;
+    ctx.state.tasks[task].vtime = vtime;
+    ctx.state.hand_out(ctx.mem, task)?;
+    Ok(1)
+}
+
+fn cpu_curr(ctx: &mut C<'_>, [cpu, ..]: [u64; 5]) -> R {
+    let task = ctx.state.cpu_curr(cpu as u32 as usize);
+    give(ctx, task)
+}
+
+fn current(ctx: &mut C<'_>, _: [u64; 5]) -> R {
+    match ctx.state.cpus[ctx.state.this_cpu].curr {
+        Curr::Task(task) => give(ctx, Some(task)),
+        Curr::Idle | Curr::Rt => Err(Fault::violation("the current task is not one of the model's")),
+    }
+}
+
+fn task_cgroup(ctx: &mut C<'_>, [p, ..]: [u64; 5]) -> R {
+    let task = ctx.state.objects.task_at(ctx.mem, p)?;
+    Ok(ctx.state.objects.cgroup(ctx.state.tasks[task].cgroup).0)
+}
+
+fn error(ctx: &mut C<'_>, [format, data, length, ..]: [u64; 5]) -> R {
+    let text = ctx.mem.format(Addr(format), Addr(data), length as u32)?;
+    ctx.state.bpf_error(text.trim_end());
+    Ok(0)
+}
+
+fn exit(ctx: &mut C<'_>, [code, format, data, length, _]: [u64; 5]) -> R {
+    let text = ctx.mem.format(Addr(format), Addr(data), length as u32)?;
+    ctx.state.bpf_exit(code.cast_signed(), text.trim_end());
+    Ok(0)
+}
+
+fn dump(ctx: &mut C<'_>, [format, data, length, ..]: [u64; 5]) -> R {
+    let text = ctx.mem.format(Addr(format), Addr(data), length as u32)?;
+    ctx.state.dump.push_str(&text);
+    Ok(0)
+}
+
+fn walk_new(ctx: &mut C<'_>, [walk, dsq, ..]: [u64; 5]) -> R {
+    let Some(index) = ctx.state.dsqs.find(dsq) else { return signed(-crate::abi::ENOENT) };
+    let tasks = ctx.state.dsqs[index].iter().collect();
+    ctx.state.objects.walks.insert(walk, DsqWalk { dsq, tasks, ..DsqWalk::default() });
+    Ok(0)
+}
+
+fn walk_next(ctx: &mut C<'_>, [walk, ..]: [u64; 5]) -> R {
+    let kernel = &mut *ctx.state;
+    let Some(entry) = kernel.objects.walks.get_mut(&walk) else { return Ok(0) };
+    let Some(index) = kernel.dsqs.find(entry.dsq) else { return Ok(0) };
+    while let Some(&task) = entry.tasks.get(entry.at) {
+        entry.at += 1;
+        if kernel.tasks[task].place == Place::Queue(index) {
+            return kernel.hand_out(ctx.mem, task);
+        }
+    }
+    Ok(0)
+}
+
+fn walk_destroy(ctx: &mut C<'_>, [walk, ..]: [u64; 5]) -> R {
+    ctx.state.objects.walks.remove(&walk);
+    Ok(0)
+}
+
+fn tasks_new(ctx: &mut C<'_>, [walk, ..]: [u64; 5]) -> R {
+    ctx.mem.writable(Addr(walk), 8)?.fill(0);
+    Ok(0)
+}
+
+fn tasks_next(ctx: &mut C<'_>, [walk, ..]: [u64; 5]) -> R {
+    let from = ctx.mem.read_u64(Addr(walk))? as usize;
+    let next = ctx.state.tasks.live_from(from);
+    ctx.mem.write_u64(Addr(walk), next.map_or(u64::from(u32::MAX), |task| task as u64 + 1))?;
+    give(ctx, next)
+}
+
+fn task_from_pid(ctx: &mut C<'_>, [pid, ..]: [u64; 5]) -> R {
+    let task = ctx.state.tasks.by_pid(pid as i32);
+    give(ctx, task)
+}

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Compiled BPF schedulers on the model: the functions they may call, the kernel objects they see, and their callbacks.
+
+mod cpumask;
+mod kfuncs;
+mod objects;
+mod scheduler;
+mod seam;
+
+pub use objects::Objects;
+pub use scheduler::{BpfScheduler, SetupError};
+pub use seam::{Session, SimObject};
+
+use bpf_vm::Registry;
+
+use crate::kernel::Kernel;
+
+/// The kernel types of the model.
+pub(crate) const KERNEL_TYPES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kernel_types.o"));
+
+/// Every function that the model offers to BPF code, one row a function.
+pub fn registry() -> Registry<Kernel> {
+    let mut registry = Registry::new();
+    kfuncs::register(&mut registry);
+    cpumask::register(&mut registry);
+    registry
+}

@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Kernel objects in the memory that BPF code sees: tasks, CPU masks, cgroups.
+//!
+//! The model keeps its own state; an object is brought up to date when BPF code is given a pointer to it, and what BPF
+//! code may write (slice and vtime of a task) is taken over when a function of the kernel is called and when the callback
+//! ends.
+
+use std::collections::HashMap;
+
+use bpf_vm::{Access, Addr, BtfError, Fault, Field, Memory};
+use topology::CpuSet;
+
+use crate::events::CpuId;
+use crate::kernel::{Cgroup, Kernel};
+use crate::machine::Machine;
+use crate::task::{TaskIdx, Tasks};
+
+/// Where the fields are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Layout {
+    slice: Field,
+    vtime: Field,
+    scx_weight: Field,
+    scx_flags: Field,
+    exec: Field,
+    index: Field,
+    flags: Field,
+    pid: Field,
+    tgid: Field,
+    nr_allowed: Field,
+    migration_disabled: Field,
+    cpus_ptr: Field,
+    cpus_mask: Field,
+    cgroups: Field,
+    start_time: Field,
+    comm: Field,
+    /// Of the struct that `scx_bpf_select_cpu_and` takes: prev_cpu, wake_flags, flags.
+    pub select_cpu_args: [Field; 3],
+    /// Of the struct that `scx_bpf_dsq_insert_vtime` takes: dsq_id, slice, vtime, enq_flags.
+    pub insert_vtime_args: [Field; 4],
+}
+
+impl Layout {
+    fn new(memory: &Memory) -> Result<Self, BtfError> {
+        let field = |path: &str| memory.field("task_struct", path);
+        Ok(Self {
+            slice: field("scx.slice")?,
+            vtime: field("scx.dsq_vtime")?,
+            scx_weight: field("scx.weight")?,
+            scx_flags: field("scx.flags")?,
+            exec: field("se.sum_exec_runtime")?,
+            index: field("sim_index")?,
+            flags: field("flags")?,
+            pid: field("pid")?,
+            tgid: field("tgid")?,
+            nr_allowed: field("nr_cpus_allowed")?,
+            migration_disabled: field("migration_disabled")?,
+            cpus_ptr: field("cpus_ptr")?,
+            cpus_mask: field("cpus_mask")?,
+            cgroups: field("cgroups")?,
+            start_time: field("start_time")?,
+            comm: field("comm")?,
+            select_cpu_args: {
+                let field = |path: &str| memory.field("scx_bpf_select_cpu_and_args", path);
+                [field("prev_cpu")?, field("wake_flags")?, field("flags")?]
+            },
+            insert_vtime_args: {
+                let field = |path: &str| memory.field("scx_bpf_dsq_insert_vtime_args", path);
+                [field("dsq_id")?, field("slice")?, field("vtime")?, field("enq_flags")?]
+            },
+        })
+    }
+}
+
+/// A walk over the tasks of a dispatch queue.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct DsqWalk {
+    pub dsq: u64,
+    pub tasks: Vec<TaskIdx>,
+    pub at: usize,
+    pub slice: Option<u64>,
+    pub vtime: Option<u64>,
+}
+
+/// The objects of one loaded scheduler.
+#[derive(Debug, Default)]
+pub struct Objects {
+    layout: Option<Layout>,
+    tasks: Vec<Addr>,
+    /// Tasks that BPF code holds a pointer to since the callback began.
+    handed: Vec<TaskIdx>,
+    /// Masks of one CPU, made when needed.
+    only: HashMap<CpuId, Addr>,
+    /// Masks of the kernel by name, made when needed.
+    masks: HashMap<&'static str, Addr>,
+    cgroups: Vec<(Addr, Addr)>,
+    pub(crate) walks: HashMap<u64, DsqWalk>,
+    words: u32,
+}
+
+impl Objects {
+    /// Objects in fresh memory of a machine with so many CPUs.
+    pub(crate) fn new(memory: &mut Memory, nr_cpu_ids: usize, cgroups: &[Cgroup]) -> Result<Self, Fault> {
+        let wrong = |error: BtfError| Fault::violation(error.to_string());
+        memory.allow_write("task_struct", "scx.slice").map_err(wrong)?;
+        memory.allow_write("task_struct", "scx.dsq_vtime").map_err(wrong)?;
+        let layout = Some(Layout::new(memory).map_err(wrong)?);
+        let words = nr_cpu_ids.div_ceil(64) as u32;
+        let mut objects = Self { layout, words, ..Self::default() };
+        for cgroup in cgroups {
+            objects.add_cgroup(memory, cgroup)?;
+        }
+        Ok(objects)
+    }
+
+    fn add_cgroup(&mut self, memory: &mut Memory, cgroup: &Cgroup) -> Result<(), Fault> {
+        let wrong = |error: BtfError| Fault::violation(error.to_string());
+        let (node, group, set) =
+            (memory.alloc("kernfs_node")?, memory.alloc("cgroup")?, memory.alloc("css_set")?);
+        let id = memory.field("kernfs_node", "id").map_err(wrong)?;
+        let kn = memory.field("cgroup", "kn").map_err(wrong)?;
+        let dfl = memory.field("css_set", "dfl_cgrp").map_err(wrong)?;
+        memory.write(node, &id, cgroup.id)?;
+        memory.write(group, &kn, node.0)?;
+        memory.write(set, &dfl, group.0)?;
+        self.cgroups.push((set, group));
+        Ok(())
+    }
+
+    /// The object of a cgroup.
+    pub(crate) fn cgroup(&self, index: usize) -> Addr {
+        self.cgroups.get(index).map_or(Addr::NULL, |(_, group)| *group)
+    }
+
+    fn create(&mut self, memory: &mut Memory, tasks: &Tasks, task: TaskIdx) -> Result<Addr, Fault> {
+        let layout = *self.layout()?;
+        let addr = memory.alloc("task_struct")?;
+        if task >= self.tasks.len() {
+            self.tasks.resize(task + 1, Addr::NULL);
+        }
+        self.tasks[task] = addr;
+        let entry = &tasks[task];
+        memory.write(addr, &layout.index, task as u64)?;
+        memory.write(addr, &layout.pid, entry.pid as u64)?;
+        memory.write(addr, &layout.tgid, entry.pid as u64)?;
+        memory.write(addr, &layout.start_time, entry.born_at)?;
+        let set = self.cgroups.get(entry.cgroup).map_or(Addr::NULL, |(set, _)| *set);
+        memory.write(addr, &layout.cgroups, set.0)?;
+        let name = entry.name.as_bytes();
+        let length = name.len().min(15);
+        memory.write_bytes(addr.offset(layout.comm.offset.into()), &name[..length])?;
+        Ok(addr)
+    }
+
+    /// Where the fields are.
+    pub(crate) fn layout(&self) -> Result<&Layout, Fault> {
+        self.layout.as_ref().ok_or_else(|| Fault::violation("no scheduler is loaded"))
+    }
+
+    /// The address of a task's object, brought up to date.
+    pub(crate) fn hand_out(
+        &mut self,
+        memory: &mut Memory,
+        tasks: &mut Tasks,
+        machine: &Machine,
+        task: TaskIdx,
+    ) -> Result<Addr, Fault> {
+        let mut addr = self.tasks.get(task).copied().unwrap_or(Addr::NULL);
+        if addr.is_null() {
+            addr = self.create(memory, tasks, task)?;
+            tasks[task].stale = true;
+        }
+        if !self.handed.contains(&task) {
+            self.handed.push(task);
+        }
+        self.write(memory, tasks, machine, task)?;
+        Ok(addr)
+    }
+
+    fn write(
+        &mut self,
+        memory: &mut Memory,
+        tasks: &mut Tasks,
+        machine: &Machine,
+        task: TaskIdx,
+    ) -> Result<(), Fault> {
+        let (layout, addr) = (*self.layout()?, self.tasks[task]);
+        let entry = &mut tasks[task];
+        memory.write(addr, &layout.slice, entry.slice)?;
+        memory.write(addr, &layout.vtime, entry.vtime)?;
+        memory.write(addr, &layout.exec, entry.exec_ns)?;
+        memory.write(addr, &layout.scx_flags, entry.queued.into())?;
+        if !std::mem::take(&mut entry.stale) {
+            return Ok(());
+        }
+        memory.write(addr, &layout.scx_weight, entry.weight.into())?;
+        memory.write(addr, &layout.flags, entry.flags.into())?;
+        memory.write(addr, &layout.nr_allowed, entry.nr_allowed as u64)?;
+        memory.write(addr, &layout.migration_disabled, entry.migration_disabled.into())?;
+        let own = addr.offset(layout.cpus_mask.offset.into());
+        write_mask(memory, own, &entry.mask, self.words)?;
+        let (cpu, fixed) = (entry.cpu, entry.migration_disabled > 0);
+        let pointer = if fixed { self.only_mask(memory, machine, cpu)? } else { own };
+        memory.write(addr, &layout.cpus_ptr, pointer.0)
+    }
+
+    fn only_mask(&mut self, memory: &mut Memory, machine: &Machine, cpu: CpuId) -> Result<Addr, Fault> {
+        if let Some(&addr) = self.only.get(&cpu) {
+            return Ok(addr);
+        }
+        let addr = memory.alloc("cpumask")?;
+        write_mask(memory, addr, &machine.places[cpu].only, self.words)?;
+        self.only.insert(cpu, addr);
+        Ok(addr)
+    }
+
+    /// The affinity mask inside a task's object.
+    pub(crate) fn own_mask(&self, task: TaskIdx) -> Option<Addr> {
+        let layout = self.layout?;
+        Some(self.tasks.get(task)?.offset(layout.cpus_mask.offset.into()))
+    }
+
+    /// A mask of the kernel, brought up to date.
+    pub(crate) fn kernel_mask(
+        &mut self,
+        memory: &mut Memory,
+        name: &'static str,
+        cpus: &CpuSet,
+    ) -> Result<Addr, Fault> {
+        let addr = match self.masks.get(name) {
+            Some(&addr) => addr,
+            None => {
+                let addr = memory.alloc("cpumask")?;
+                self.masks.insert(name, addr);
+                addr
+            }
+        };
+        write_mask(memory, addr, cpus, self.words)?;
+        Ok(addr)
+    }
+
+    /// The task whose object is at `addr`.
+    pub(crate) fn task_at(&self, memory: &Memory, addr: u64) -> Result<TaskIdx, Fault> {
+        let layout = self.layout()?;
+        let addr = Addr(addr);
+        let index = memory.read(addr, &layout.index)? as usize;
+        if self.tasks.get(index) != Some(&addr) {
+            return Err(Fault::violation(format!(
+                "a task was expected at {addr}: {}",
+                memory.describe(addr)
+            )));
+        }
+        Ok(index)
+    }
+
+    /// Takes over what BPF code may have written.
+    pub(crate) fn read_back(&self, memory: &Memory, tasks: &mut Tasks, task: TaskIdx) -> Result<(), Fault> {
+        let (layout, addr) = (self.layout()?, self.tasks[task]);
+        tasks[task].slice = memory.read(addr, &layout.slice)?;
+        tasks[task].vtime = memory.read(addr, &layout.vtime)?;
+        Ok(())
+    }
+
+    /// Takes over everything that was handed out; the callback is over.
+    pub(crate) fn take_back(&mut self, memory: &Memory, tasks: &mut Tasks) -> Result<(), Fault> {
+        while let Some(task) = self.handed.pop() {
+            self.read_back(memory, tasks, task)?;
+        }
+        Ok(())
+    }
+
+    /// Brings what BPF code holds up to date after a function of the kernel changed things.
+    pub(crate) fn refresh(
+        &mut self,
+        memory: &mut Memory,
+        tasks: &mut Tasks,
+        machine: &Machine,
+    ) -> Result<(), Fault> {
+        for index in 0..self.handed.len() {
+            self.write(memory, tasks, machine, self.handed[index])?;
+        }
+        Ok(())
+    }
+
+    /// A task is gone: so is its object, with the storage attached to it.
+    pub(crate) fn forget(&mut self, memory: &mut Memory, task: TaskIdx) -> Result<(), Fault> {
+        let Some(addr) = self.tasks.get_mut(task).map(std::mem::take).filter(|addr| !addr.is_null()) else {
+            return Ok(());
+        };
+        self.handed.retain(|&other| other != task);
+        memory.free(addr)
+    }
+
+    /// CPUs of a mask at `addr`.
+    pub(crate) fn read_mask(&self, memory: &Memory, addr: u64) -> Result<CpuSet, Fault> {
+        let bytes = memory.readable(Addr(addr), self.words * 8)?;
+        let mut words = [0u64; 64];
+        for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(8)) {
+            *word = u64::from_le_bytes(chunk.try_into().expect("chunks of eight bytes"));
+        }
+        Ok(CpuSet::from_words(&words[..self.words as usize]))
+    }
+
+    /// 64-bit words of a mask that can be set.
+    pub(crate) fn words(&self) -> u32 {
+        self.words
+    }
+}
+
+/// Writes CPUs into a mask.
+pub(crate) fn write_mask(memory: &mut Memory, addr: Addr, cpus: &CpuSet, words: u32) -> Result<(), Fault> {
+    let place = memory.bytes_mut(addr, words * 8)?;
+    for (index, chunk) in place.chunks_exact_mut(8).enumerate() {
+        chunk.copy_from_slice(&cpus.words().get(index).copied().unwrap_or(0).to_le_bytes());
+    }
+    Ok(())
+}
+
+/// Text that BPF code may read.
+pub(crate) fn text(memory: &mut Memory, name: &str, text: &str) -> Result<Addr, Fault> {
+    let mut bytes = text.as_bytes().to_vec();
+    bytes.push(0);
+    let addr = memory.alloc_bytes(name, bytes.len() as u32, Access::ReadOnly)?;
+    memory.write_bytes(addr, &bytes)?;
+    Ok(addr)
+}
+
+impl Kernel {
+    /// The address of a task's object for BPF code.
+    pub(crate) fn hand_out(&mut self, memory: &mut Memory, task: TaskIdx) -> Result<u64, Fault> {
+        let Self { objects, tasks, machine, .. } = self;
+        objects.hand_out(memory, tasks, machine, task).map(u64::from)
+    }
+
+    /// The task that BPF code names by address, with what it has written there.
+    pub(crate) fn task_argument(&mut self, memory: &Memory, addr: u64) -> Result<TaskIdx, Fault> {
+        let task = self.objects.task_at(memory, addr)?;
+        self.objects.read_back(memory, &mut self.tasks, task)?;
+        Ok(task)
+    }
+
+    /// Brings what BPF code holds up to date.
+    pub(crate) fn refresh(&mut self, memory: &mut Memory) -> Result<(), Fault> {
+        let Self { objects, tasks, machine, .. } = self;
+        objects.refresh(memory, tasks, machine)
+    }
+}

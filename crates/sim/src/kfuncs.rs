@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What a scheduler may ask the kernel for: the `scx_bpf_*` functions. Breaking their rules ends the scheduler, as in the
+//! kernel.
+
+use topology::CpuSet;
+
+use crate::abi::{
+    EEXIST, EINVAL, ENOENT, SCX_DSQ_FLAG_BUILTIN, SCX_DSQ_FLAG_LOCAL_ON, SCX_DSQ_GLOBAL, SCX_DSQ_INVALID,
+    SCX_DSQ_LOCAL, SCX_DSQ_LOCAL_CPU_MASK, SCX_ENQ_DSQ_PRIQ, SCX_EXIT_ERROR, SCX_EXIT_ERROR_BPF,
+    SCX_EXIT_UNREG_BPF, SCX_KICK_IDLE, SCX_KICK_PREEMPT, SCX_KICK_WAIT,
+};
+use crate::events::{CpuId, Event};
+use crate::kernel::{Curr, ExitInfo, Kernel, Within};
+use crate::queueing::Target;
+use crate::task::{Place, TaskIdx};
+use crate::trace::What;
+
+impl Kernel {
+    /// Asks for the end of the scheduler; the first request counts.
+    pub fn request_exit(&mut self, kind: i32, code: i64, reason: &str, message: &str) {
+        if self.exit.is_none() && self.scheduler.is_some() {
+            self.exit = Some(ExitInfo {
+                kind,
+                code,
+                cpu: self.this_cpu,
+                reason: reason.to_owned(),
+                message: message.to_owned(),
+                dump: String::new(),
+            });
+        }
+    }
+
+    /// The kernel's own `scx_error`.
+    pub fn error(&mut self, message: &str) {
+        self.request_exit(SCX_EXIT_ERROR, 0, "runtime error", message);
+    }
+
+    /// `scx_bpf_error`.
+    pub fn bpf_error(&mut self, message: &str) {
+        self.request_exit(SCX_EXIT_ERROR_BPF, 0, "scx_bpf_error", message);
+    }
+
+    /// `scx_bpf_exit`.
+    pub fn bpf_exit(&mut self, code: i64, message: &str) {
+        self.request_exit(SCX_EXIT_UNREG_BPF, code, "unregistered from BPF", message);
+    }
+
+    /// `scx_bpf_create_dsq`.
+    pub fn create_dsq(&mut self, id: u64) -> i32 {
+        if id & SCX_DSQ_FLAG_BUILTIN != 0 {
+            return -EINVAL;
+        }
+        if self.dsqs.create(id) { 0 } else { -EEXIST }
+    }
+
+    /// `scx_bpf_destroy_dsq`.
+    pub fn destroy_dsq(&mut self, id: u64) {
+        if self.dsqs.find(id).is_none() || !self.dsqs.destroy(id) {
+            self.error(&format!("DSQ {id:#x} cannot be destroyed: it does not exist or is in use"));
+        }
+    }
+
+    /// `scx_bpf_dsq_nr_queued`.
+    pub fn dsq_nr_queued(&self, id: u64) -> i32 {
+        let length = |length: usize| i32::try_from(length).unwrap_or(i32::MAX);
+        if id == SCX_DSQ_LOCAL {
+            return length(self.cpus[self.this_cpu].local.len());
+        }
+        if id & SCX_DSQ_FLAG_BUILTIN != 0 && id & SCX_DSQ_FLAG_LOCAL_ON != 0 {
+            let cpu = (id & SCX_DSQ_LOCAL_CPU_MASK) as usize;
+            return self.cpus.get(cpu).map_or(-ENOENT, |cpu| length(cpu.local.len()));
+        }
+        self.dsqs.find(id).map_or(-ENOENT, |index| length(self.dsqs[index].len()))
+    }
+
+    /// `scx_bpf_dsq_peek`.
+    pub fn dsq_peek(&mut self, id: u64) -> Option<TaskIdx> {
+        match self.dsqs.find(id) {
+            Some(index) => self.dsqs[index].first(),
+            None => {
+                self.error(&format!("peek into non-existent DSQ {id:#x}"));
+                None
+            }
+        }
+    }
+
+    /// `scx_bpf_dsq_insert`.
+    pub fn dsq_insert(&mut self, task: TaskIdx, dsq: u64, slice: u64, enq_flags: u64) -> bool {
+        self.insert(task, dsq, slice, None, enq_flags)
+    }
+
+    /// `scx_bpf_dsq_insert_vtime`.
+    pub fn dsq_insert_vtime(
+        &mut self,
+        task: TaskIdx,
+        dsq: u64,
+        slice: u64,
+        vtime: u64,
+        enq_flags: u64,
+    ) -> bool {
+        if dsq & SCX_DSQ_FLAG_BUILTIN != 0 {
+            self.error(&format!("DSQ {dsq:#x} of the kernel cannot be ordered by vtime"));
+            return false;
+        }
+        self.insert(task, dsq, slice, Some(vtime), enq_flags | SCX_ENQ_DSQ_PRIQ)
+    }
+
+    fn insert(&mut self, task: TaskIdx, dsq: u64, slice: u64, vtime: Option<u64>, flags: u64) -> bool {
+        if dsq == SCX_DSQ_INVALID {
+            self.error("insert into SCX_DSQ_INVALID");
+            return false;
+        }
+        let who = match self.within {
+            Within::SelectCpu(who) | Within::Enqueue(who) => who,
+            Within::Dispatch(_) => task,
+            Within::Other => {
+                self.error("scx_bpf_dsq_insert outside select_cpu, enqueue and dispatch");
+                return false;
+            }
+        };
+        if who != task {
+            let (other, who) = (self.describe(task), self.describe(who));
+            self.error(&format!("direct dispatch of {other} while {who} is enqueued"));
+            return false;
+        }
+        let dispatching = matches!(self.within, Within::Dispatch(_));
+        if !dispatching && !self.tasks[task].undispatched() {
+            let who = self.describe(task);
+            self.error(&format!("{who} is dispatched twice"));
+            return false;
+        }
+        let entry = &mut self.tasks[task];
+        entry.slice = if slice != 0 { slice } else { entry.slice.max(1) };
+        if let Some(vtime) = vtime {
+            entry.vtime = vtime;
+        }
+        if dispatching {
+            self.dispatch_buffer.push((task, dsq, flags));
+        } else {
+            entry.ddsp_dsq = dsq;
+            entry.ddsp_flags = flags;
+        }
+        true
+    }
+
+    /// `scx_bpf_dsq_move_to_local`.
+    pub fn dsq_move_to_local(&mut self, id: u64) -> bool {
+        let Within::Dispatch(cpu) = self.within else {
+            self.error("scx_bpf_dsq_move_to_local outside dispatch");
+            return false;
+        };
+        self.flush_dispatches();
+        let Some(index) = self.dsqs.find(id) else {
+            self.error(&format!("move from non-existent DSQ {id:#x}"));
+            return false;
+        };
+        let moved = self.consume(index, cpu);
+        self.dispatched += u32::from(moved);
+        moved
+    }
+
+    /// `scx_bpf_dsq_move` and `_vtime`: moves a task that waits on the user queue `from`, if it still does.
+    pub fn dsq_move(&mut self, task: TaskIdx, from: u64, to: u64, vtime: Option<u64>, flags: u64) -> bool {
+        let (Some(index), Place::Queue(at)) = (self.dsqs.find(from), self.tasks[task].place) else {
+            return false;
+        };
+        if index != at {
+            return false;
+        }
+        let cpu = match self.within {
+            Within::Dispatch(cpu) => cpu,
+            _ => self.this_cpu,
+        };
+        let target = self.target(to, task, cpu);
+        if let Target::Local(cpu) = target
+            && !(self.may_run(task, cpu) && self.cpus[cpu].online)
+        {
+            return false;
+        }
+        self.take(task);
+        let mut flags = flags;
+        if let Some(vtime) = vtime {
+            self.tasks[task].vtime = vtime;
+            flags |= SCX_ENQ_DSQ_PRIQ;
+        }
+        self.put(task, target, flags);
+        self.dispatched += u32::from(matches!(self.within, Within::Dispatch(_)));
+        true
+    }
+
+    /// `scx_bpf_select_cpu_and`, in select_cpu and enqueue.
+    pub fn select_cpu_and(
+        &mut self,
+        task: TaskIdx,
+        prev: CpuId,
+        wake: u64,
+        allowed: &CpuSet,
+        flags: u64,
+    ) -> i32 {
+        self.select_cpu_dfl(task, prev, wake, Some(allowed), flags)
+    }
+
+    /// `scx_bpf_test_and_clear_cpu_idle`.
+    pub fn test_and_clear_cpu_idle(&mut self, cpu: i32) -> bool {
+        match self.valid_cpu(cpu) {
+            Some(cpu) => self.idle.test_and_clear(&self.machine, cpu),
+            None => false,
+        }
+    }
+
+    /// `scx_bpf_pick_idle_cpu`; negative if there is none.
+    pub fn pick_idle_cpu(&mut self, allowed: &CpuSet, flags: u64) -> i32 {
+        self.pick_idle(&[allowed], flags).map_or(-crate::abi::EBUSY, |cpu| cpu as i32)
+    }
+
+    /// `scx_bpf_pick_any_cpu`; negative if the set is empty.
+    pub fn pick_any_cpu(&mut self, allowed: &CpuSet, flags: u64) -> i32 {
+        let idle = self.pick_idle_cpu(allowed, flags);
+        if idle >= 0 {
+            return idle;
+        }
+        self.any_and_distribute(&[allowed]).map_or(-crate::abi::EBUSY, |cpu| cpu as i32)
+    }
+
+    fn valid_cpu(&mut self, cpu: i32) -> Option<CpuId> {
+        let valid = usize::try_from(cpu)
+            .ok()
+            .filter(|&cpu| self.cpus.get(cpu).is_some() && self.machine.places[cpu].present);
+        if valid.is_none() {
+            self.error(&format!("invalid CPU {cpu}"));
+        }
+        valid
+    }
+
+    /// `scx_bpf_kick_cpu`.
+    pub fn kick_cpu(&mut self, cpu: i32, flags: u64) {
+        let Some(cpu) = self.valid_cpu(cpu) else { return };
+        if flags & SCX_KICK_IDLE != 0 && flags & (SCX_KICK_PREEMPT | SCX_KICK_WAIT) != 0 {
+            self.error("SCX_KICK_IDLE cannot be combined with PREEMPT or WAIT");
+            return;
+        }
+        self.metrics.kicks += 1;
+        self.note(What::Kick, cpu, 0, flags);
+        if flags & SCX_KICK_IDLE != 0 && self.cpus[cpu].curr != Curr::Idle && !self.cpus[cpu].in_balance {
+            return;
+        }
+        // From irq_work, once the run queue at hand is unlocked.
+        self.events
+            .push(self.now + self.config.costs.deferred_ns, Event::Kick { cpu, flags, from: self.this_cpu });
+    }
+
+    /// A kick takes effect.
+    pub fn kicked(&mut self, cpu: CpuId, flags: u64) {
+        let curr = self.cpus[cpu].curr;
+        if flags & SCX_KICK_IDLE != 0 && curr != Curr::Idle {
+            return;
+        }
+        if flags & SCX_KICK_PREEMPT != 0
+            && let Curr::Task(task) = curr
+        {
+            self.update_curr(cpu);
+            self.tasks[task].slice = 0;
+        }
+        self.resched(cpu);
+    }
+
+    /// `scx_bpf_task_running`.
+    pub fn task_running(&self, task: TaskIdx) -> bool {
+        self.tasks[task].place == Place::Running
+    }
+
+    /// `scx_bpf_cpu_curr`: the task a CPU runs.
+    pub fn cpu_curr(&self, cpu: CpuId) -> Option<TaskIdx> {
+        match self.cpus.get(cpu)?.curr {
+            Curr::Task(task) => Some(task),
+            Curr::Idle | Curr::Rt => None,
+        }
+    }
+
+    /// Whether an id means the global queue.
+    pub fn is_global(id: u64) -> bool {
+        id == SCX_DSQ_GLOBAL
+    }
+}

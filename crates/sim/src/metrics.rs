@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What is counted while the model runs.
+
+use crate::histogram::Histogram;
+use crate::machine::Distance;
+
+/// Figures of one group of tasks.
+#[derive(Clone, Debug, Default)]
+pub struct GroupMetrics {
+    /// Name of the group.
+    pub name: String,
+    /// Units of work completed.
+    pub done: u64,
+    /// Response time of each unit, ns.
+    pub response: Histogram,
+    /// From wake-up until it runs, ns.
+    pub wake_latency: Histogram,
+    /// Time on CPUs, ns; brought up to date when a task leaves a CPU.
+    pub exec_ns: u64,
+    /// Work done, ns of the fastest CPU.
+    pub work_ns: u64,
+}
+
+/// Figures of the whole run.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    /// Events of the model.
+    pub events: u64,
+    /// Wake-ups.
+    pub wakeups: u64,
+    /// Switches from one task to another or to idle.
+    pub switches: u64,
+    /// Times a task was enqueued to the scheduler.
+    pub enqueues: u64,
+    /// Slices that ended at a tick.
+    pub slice_ends: u64,
+    /// Times a real-time task took a CPU from a task.
+    pub rt_preemptions: u64,
+    /// Tasks made.
+    pub forks: u64,
+    /// Tasks ended.
+    pub exits: u64,
+    /// Kicks sent.
+    pub kicks: u64,
+    /// Times a task ran on a CPU other than its last, by distance (core, LLC, node, remote).
+    pub migrations: [u64; 4],
+    /// Callbacks called.
+    pub callbacks: u64,
+    /// BPF instructions executed in callbacks.
+    pub instructions: u64,
+    /// Time charged for callbacks, switches and cold caches, ns.
+    pub overhead_ns: u64,
+    /// Time CPUs ran tasks, ns.
+    pub busy_ns: u64,
+    /// Time real-time tasks had, ns.
+    pub rt_ns: u64,
+    /// Work done, ns of the fastest CPU.
+    pub work_ns: u64,
+    /// Work that the best placement would have done with the tasks runnable at each moment, ns × 1024.
+    pub fluid_1024: u128,
+    /// Time during which a CPU was idle while a task that may run anywhere waited, ns.
+    pub idle_beside_waiting_ns: u64,
+    /// The same times the number of such pairs.
+    pub idle_beside_waiting_cpu_ns: u64,
+    /// From wake-up until it runs, ns.
+    pub wake_latency: Histogram,
+    /// Waits for a CPU, of any cause, ns.
+    pub waits: Histogram,
+    /// Groups in the order of the workload.
+    pub groups: Vec<GroupMetrics>,
+}
+
+impl Metrics {
+    /// Counts a migration.
+    pub fn migrated(&mut self, distance: Distance) {
+        match distance {
+            Distance::Same => {}
+            Distance::Core => self.migrations[0] += 1,
+            Distance::Llc => self.migrations[1] += 1,
+            Distance::Node => self.migrations[2] += 1,
+            Distance::Remote => self.migrations[3] += 1,
+        }
+    }
+}

@@ -1,0 +1,415 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What tasks do when they run, and what the world does to them.
+
+use std::rc::Rc;
+
+use topology::CpuSet;
+
+use crate::abi::{PF_EXITING, PF_KTHREAD, SCX_DEQ_SLEEP, SCX_DSQ_INVALID, SCX_SLICE_DFL, SCX_WAKE_SYNC};
+use crate::events::{CpuId, Event};
+use crate::kernel::{Curr, Within};
+use crate::ops::Ops;
+use crate::program::{Position, Step};
+use crate::rng::Rng;
+use crate::sim::Sim;
+use crate::task::{Channel, Place, Task, TaskIdx, TaskSpec};
+use crate::trace::What;
+use crate::world::{Outside, Source};
+
+/// Steps without work that a task may do in a row before it is made to yield.
+const MAX_STEPS: usize = 10_000;
+
+/// What a step led to.
+enum After {
+    /// The next step.
+    Go,
+    /// The task works, or is off its CPU.
+    Stop,
+}
+
+impl<O: Ops> Sim<O> {
+    /// Adds a task that is woken at `at_ns`.
+    pub fn add_task(&mut self, spec: &TaskSpec, at_ns: u64) -> TaskIdx {
+        let cpu = self.kernel.this_cpu;
+        let task = self.make_task(spec, cpu, None);
+        self.introduce(task, false);
+        self.sleep_until(task, at_ns);
+        task
+    }
+
+    /// Adds a source of outside happenings, the first at `at_ns`.
+    pub fn add_source(&mut self, outside: Outside, at_ns: u64) {
+        let index = self.world.sources.len();
+        let rng = Rng::stream(self.kernel.config.seed, 0x5000_0000 + index as u64);
+        self.world.sources.push(Source { outside, rng });
+        self.kernel.events.push(at_ns, Event::World(index));
+    }
+
+    /// Adds a channel with so many tokens.
+    pub fn add_channel(&mut self, tokens: usize) -> usize {
+        let tokens = std::iter::repeat_n(self.kernel.now, tokens).collect();
+        self.kernel.channels.push(Channel { tokens, ..Channel::default() });
+        self.kernel.channels.len() - 1
+    }
+
+    fn make_task(&mut self, spec: &TaskSpec, cpu: CpuId, parent: Option<TaskIdx>) -> TaskIdx {
+        let kernel = &mut self.kernel;
+        let mask = spec.cpus.clone().unwrap_or_else(|| Rc::clone(&kernel.machine.all));
+        let (seed, now) = (kernel.config.seed, kernel.now);
+        // Where a task starts: where its parent is, if it may.
+        let cpu = if mask.contains(cpu) { cpu } else { mask.first().unwrap_or(cpu) };
+        self.next_sleep += 1;
+        let sleep_generation = self.next_sleep;
+        kernel.metrics.forks += 1;
+        let task = kernel.tasks.add(|pid| Task {
+            pid,
+            name: spec.name.clone(),
+            place: Place::Sleeping,
+            queued: false,
+            cpu,
+            last_ran: None,
+            nr_allowed: mask.len(),
+            mask,
+            migration_disabled: 0,
+            weight: spec.weight.clamp(1, 10_000),
+            cgroup: spec.cgroup,
+            flags: if spec.kthread { PF_KTHREAD } else { 0 },
+            group: spec.group,
+            slice: SCX_SLICE_DFL,
+            vtime: 0,
+            exec_ns: 0,
+            work_ns: 0,
+            remaining_ns: 0,
+            ddsp_dsq: SCX_DSQ_INVALID,
+            ddsp_flags: 0,
+            selected_cpu: cpu,
+            waiting_since: now,
+            wait_ns: 0,
+            woken_at: None,
+            born_at: now,
+            position: Position::new(Rc::clone(&spec.program)),
+            sleep_generation,
+            period_from: None,
+            unit_from: now,
+            parent,
+            children: 0,
+            awaits_children: false,
+            known: false,
+            stale: true,
+            rng: Rng::stream(seed, 0x1_0000_0000 + u64::from(pid.cast_unsigned())),
+        });
+        let pid = kernel.tasks[task].pid;
+        kernel.note(What::Fork, cpu, pid, 0);
+        task
+    }
+
+    fn sleep_until(&mut self, task: TaskIdx, at_ns: u64) {
+        self.next_sleep += 1;
+        self.kernel.tasks[task].sleep_generation = self.next_sleep;
+        self.kernel
+            .events
+            .push(at_ns.max(self.kernel.now), Event::Timer { task, generation: self.next_sleep });
+    }
+
+    pub(crate) fn timer(&mut self, task: TaskIdx, generation: u64) {
+        let entry = &self.kernel.tasks[task];
+        if entry.place != Place::Sleeping || entry.sleep_generation != generation {
+            return;
+        }
+        // The timer belongs to the CPU the task slept on.
+        let cpu = entry.cpu;
+        self.kernel.this_cpu =
+            if self.kernel.cpus[cpu].online { cpu } else { self.kernel.online.first().unwrap_or(cpu) };
+        self.wake(task, 0);
+    }
+
+    pub(crate) fn work_done(&mut self, cpu: CpuId) {
+        self.kernel.update_curr(cpu);
+        let Curr::Task(task) = self.kernel.cpus[cpu].curr else { return };
+        if self.kernel.tasks[task].remaining_ns > 0 || self.kernel.cpus[cpu].overhead_ns > 0 {
+            // Rounding of speeds, or overhead that came meanwhile.
+            self.kernel.arm_work(cpu);
+            return;
+        }
+        for _ in 0..MAX_STEPS {
+            let entry = &mut self.kernel.tasks[task];
+            let step = entry.position.next(&mut entry.rng);
+            if matches!(self.step_of(cpu, task, step), After::Stop) {
+                return;
+            }
+        }
+        self.yields(cpu, task);
+    }
+
+    fn step_of(&mut self, cpu: CpuId, task: TaskIdx, step: Step) -> After {
+        let now = self.kernel.now;
+        let entry = &mut self.kernel.tasks[task];
+        match step {
+            Step::Run(length) => {
+                entry.remaining_ns = length.draw(&mut entry.rng);
+                if entry.remaining_ns == 0 {
+                    return After::Go;
+                }
+                self.kernel.arm_work(cpu);
+                After::Stop
+            }
+            Step::RunForever => {
+                entry.remaining_ns = u64::MAX;
+                After::Stop
+            }
+            Step::Sleep(length) => {
+                let until = now + length.draw(&mut entry.rng);
+                self.sleep_until(task, until);
+                self.block(cpu, task);
+                After::Stop
+            }
+            Step::Periodic(period) => self.periodic(cpu, task, period.max(1)),
+            Step::Wait(channel) => self.wait(cpu, task, channel),
+            Step::Signal(channel) => self.signal(channel, 0),
+            Step::SignalSync(channel) => self.signal(channel, SCX_WAKE_SYNC),
+            Step::Broadcast(channel) => {
+                for _ in 0..self.kernel.channels[channel].waiters.len() {
+                    self.signal(channel, 0);
+                }
+                After::Go
+            }
+            Step::Yield => {
+                self.yields(cpu, task);
+                After::Stop
+            }
+            Step::Fork(template) => {
+                let spec = self.world.templates[template].clone();
+                self.fork(&spec, cpu, Some(task));
+                After::Go
+            }
+            Step::WaitChildren if entry.children == 0 => After::Go,
+            Step::WaitChildren => {
+                entry.awaits_children = true;
+                self.block(cpu, task);
+                After::Stop
+            }
+            Step::Exit => {
+                self.exit_task(cpu, task);
+                After::Stop
+            }
+            other => self.attribute_step(cpu, task, other),
+        }
+    }
+
+    fn attribute_step(&mut self, cpu: CpuId, task: TaskIdx, step: Step) -> After {
+        let now = self.kernel.now;
+        let entry = &mut self.kernel.tasks[task];
+        match step {
+            Step::Done => {
+                let took = now - entry.unit_from;
+                entry.unit_from = now;
+                let group = entry.group;
+                if let Some(group) = self.kernel.metrics.groups.get_mut(group) {
+                    group.done += 1;
+                    group.response.add(took);
+                }
+            }
+            Step::SetWeight(weight) => self.set_weight(task, weight),
+            Step::MigrateDisable(true) => {
+                entry.migration_disabled += 1;
+                entry.stale = true;
+            }
+            Step::MigrateDisable(false) => {
+                entry.migration_disabled = entry.migration_disabled.saturating_sub(1);
+                entry.stale = true;
+                // The affinity may have changed meanwhile.
+                self.leave_forbidden_cpu(task);
+            }
+            Step::SetAffinity(mask) => self.set_affinity(task, &mask),
+            Step::RandomAffinity(width) => {
+                let mut rng = entry.rng.clone();
+                let mask = random_mask(&self.kernel.machine.all, width, &mut rng);
+                self.kernel.tasks[task].rng = rng;
+                self.set_affinity(task, &Rc::new(mask));
+            }
+            _ => {}
+        }
+        // A change of affinity may have sent it away.
+        if self.kernel.cpus[cpu].curr == Curr::Task(task) { After::Go } else { After::Stop }
+    }
+
+    fn periodic(&mut self, cpu: CpuId, task: TaskIdx, period: u64) -> After {
+        let now = self.kernel.now;
+        let entry = &mut self.kernel.tasks[task];
+        let (first, last) = entry.period_from.unwrap_or((now, now));
+        let next = last + period;
+        if next <= now {
+            // Late: the beat goes on from the next one that is still ahead.
+            let missed = (now - first) / period;
+            entry.period_from = Some((first, first + missed * period));
+            entry.unit_from = now;
+            return After::Go;
+        }
+        entry.period_from = Some((first, next));
+        entry.unit_from = next;
+        self.sleep_until(task, next);
+        self.block(cpu, task);
+        After::Stop
+    }
+
+    fn wait(&mut self, cpu: CpuId, task: TaskIdx, channel: usize) -> After {
+        if let Some(given) = self.kernel.channels[channel].tokens.pop_front() {
+            self.kernel.tasks[task].unit_from = given;
+            return After::Go;
+        }
+        self.kernel.channels[channel].waiters.push_back(task);
+        self.next_sleep += 1;
+        self.kernel.tasks[task].sleep_generation = self.next_sleep;
+        self.block(cpu, task);
+        After::Stop
+    }
+
+    fn signal(&mut self, channel: usize, wake_flags: u64) -> After {
+        let now = self.kernel.now;
+        match self.kernel.channels[channel].waiters.pop_front() {
+            Some(waiter) => {
+                self.kernel.tasks[waiter].unit_from = now;
+                self.wake(waiter, wake_flags);
+            }
+            None => self.kernel.channels[channel].tokens.push_back(now),
+        }
+        After::Go
+    }
+
+    fn yields(&mut self, cpu: CpuId, task: TaskIdx) {
+        if self.kernel.scheduler.is_some_and(|traits| traits.yields) {
+            self.call(Within::Other, |ops, kernel| ops.yields(kernel, task));
+        } else {
+            self.kernel.tasks[task].slice = 0;
+        }
+        // Even a system call that does nothing takes time: a lone task that yields for ever must not stop the clock.
+        self.kernel.cpus[cpu].pending_ns += 200;
+        self.schedule(cpu);
+    }
+
+    fn fork(&mut self, spec: &TaskSpec, cpu: CpuId, parent: Option<TaskIdx>) {
+        let child = self.make_task(spec, cpu, parent);
+        if let Some(parent) = parent {
+            self.kernel.tasks[parent].children += 1;
+        }
+        self.introduce(child, true);
+        self.wake_new(child);
+    }
+
+    fn exit_task(&mut self, cpu: CpuId, task: TaskIdx) {
+        self.kernel.metrics.exits += 1;
+        self.kernel.tasks[task].flags |= PF_EXITING;
+        self.kernel.tasks[task].stale = true;
+        let (pid, parent) = (self.kernel.tasks[task].pid, self.kernel.tasks[task].parent);
+        self.kernel.note(What::Exit, cpu, pid, 0);
+        self.dequeue_task(task, SCX_DEQ_SLEEP, false);
+        self.kernel.set_place(task, Place::Sleeping);
+        self.schedule(cpu);
+        if self.kernel.tasks[task].known {
+            self.call(Within::Other, |ops, kernel| {
+                ops.disable(kernel, task);
+                ops.exit_task(kernel, task);
+            });
+        }
+        if let Some(ops) = self.ops.as_mut() {
+            ops.forget_task(&mut self.kernel, task);
+        }
+        self.orphan_children(task);
+        self.kernel.tasks.remove(task);
+        if let Some(parent) = parent {
+            let entry = &mut self.kernel.tasks[parent];
+            entry.children -= 1;
+            if entry.children == 0 && std::mem::take(&mut entry.awaits_children) {
+                self.wake(parent, 0);
+            }
+        }
+    }
+
+    fn orphan_children(&mut self, task: TaskIdx) {
+        if self.kernel.tasks[task].children == 0 {
+            return;
+        }
+        let children: Vec<TaskIdx> = self
+            .kernel
+            .tasks
+            .live()
+            .filter(|(_, child)| child.parent == Some(task))
+            .map(|(child, _)| child)
+            .collect();
+        for child in children {
+            self.kernel.tasks[child].parent = None;
+        }
+    }
+
+    pub(crate) fn world_event(&mut self, index: usize) {
+        let mut rng = self.world.sources[index].rng.clone();
+        let outside = self.world.sources[index].outside.clone();
+        self.outside(index, &outside, &mut rng);
+        if let Some(after) = self.world.sources[index].outside.again(&mut rng) {
+            self.kernel.events.push(self.kernel.now + after, Event::World(index));
+        }
+        self.world.sources[index].rng = rng;
+    }
+
+    fn outside(&mut self, index: usize, outside: &Outside, rng: &mut Rng) {
+        self.kernel.this_cpu = draw_cpu(&self.kernel.online, rng);
+        let draw_task = |sim: &Self, group: usize, rng: &mut Rng| {
+            let members: Vec<TaskIdx> = sim
+                .kernel
+                .tasks
+                .live()
+                .filter(|(_, task)| task.group == group)
+                .map(|(task, _)| task)
+                .collect();
+            members.get(rng.below(members.len() as u64) as usize).copied()
+        };
+        match outside {
+            Outside::Arrivals { channel, .. } => _ = self.signal(*channel, 0),
+            Outside::RealTime { cpu, length, .. } => {
+                let cpu = cpu.unwrap_or(self.kernel.this_cpu);
+                let length_ns = length.draw(rng);
+                self.kernel.events.push(self.kernel.now, Event::RtStart { cpu, length_ns });
+            }
+            Outside::Births { template, .. } => {
+                let spec = self.world.templates[*template].clone();
+                if let Outside::Births { left, .. } = &mut self.world.sources[index].outside {
+                    *left = left.saturating_sub(1);
+                }
+                self.fork(&spec, self.kernel.this_cpu, None);
+            }
+            Outside::AffinityStorm { group, cpus, .. } => {
+                let Some(task) = draw_task(self, *group, rng) else { return };
+                let mask = random_mask(&self.kernel.machine.all, *cpus, rng);
+                self.set_affinity(task, &Rc::new(mask));
+            }
+            Outside::SetGroupAffinity { group, cpus } => {
+                let mask = cpus.clone().unwrap_or_else(|| Rc::clone(&self.kernel.machine.all));
+                let members: Vec<TaskIdx> = self
+                    .kernel
+                    .tasks
+                    .live()
+                    .filter(|(_, task)| task.group == *group)
+                    .map(|(task, _)| task)
+                    .collect();
+                members.into_iter().for_each(|task| self.set_affinity(task, &mask));
+            }
+            Outside::WeightStorm { group, range, .. } => {
+                let Some(task) = draw_task(self, *group, rng) else { return };
+                let weight = rng.between(u64::from(range.0), u64::from(range.1)) as u32;
+                self.set_weight(task, weight);
+            }
+            Outside::Hotplug { cpu, online } => self.hotplug(*cpu, *online),
+        }
+    }
+}
+
+fn draw_cpu(online: &CpuSet, rng: &mut Rng) -> CpuId {
+    let nth = rng.below(online.len() as u64) as usize;
+    online.iter().nth(nth).unwrap_or(0)
+}
+
+/// `width` CPUs in a row (going round) from a random one on.
+fn random_mask(all: &CpuSet, width: usize, rng: &mut Rng) -> CpuSet {
+    let start = rng.below(all.len() as u64) as usize;
+    all.iter().cycle().skip(start).take(width.clamp(1, all.len())).collect()
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Invariants of the whole: every task is in exactly one place, counts agree, no CPU sleeps beside its own work.
+//!
+//! The operations check what they touch at every event; this looks at everything and runs as often as configured.
+
+use crate::kernel::{Curr, Kernel};
+use crate::ops::Ops;
+use crate::sim::Sim;
+use crate::task::{Place, TaskIdx};
+
+impl<O: Ops> Sim<O> {
+    /// Looks at everything now; what is wrong ends the run at the next event.
+    pub fn check(&mut self) {
+        if let Some(what) = self.kernel.inconsistency() {
+            self.kernel.violate(what);
+        }
+    }
+}
+
+impl Kernel {
+    /// The first thing that is wrong.
+    pub fn inconsistency(&self) -> Option<String> {
+        self.misplaced_task().or_else(|| self.wrong_counts()).or_else(|| self.sleeping_cpu())
+    }
+
+    fn misplaced_task(&self) -> Option<String> {
+        let mut seen = vec![0u32; self.tasks.slots()];
+        let mut wrong = None;
+        let mut meet = |task: TaskIdx, place: Place| {
+            seen[task] += 1;
+            if self.tasks[task].place != place && wrong.is_none() {
+                wrong = Some(format!(
+                    "{} is on {place:?} but believes to be {:?}",
+                    self.describe(task),
+                    self.tasks[task].place
+                ));
+            }
+        };
+        for (id, cpu) in self.cpus.iter().enumerate() {
+            cpu.local.iter().for_each(|&task| meet(task, Place::Local(id)));
+            cpu.deferred.iter().for_each(|&task| meet(task, Place::Deferred(id)));
+            if let Curr::Task(task) = cpu.curr {
+                meet(task, Place::Running);
+                if !cpu.online || !self.may_run(task, id) {
+                    return Some(format!("{} runs on CPU {id}, which it may not use", self.describe(task)));
+                }
+            }
+        }
+        for (index, queue) in self.dsqs.iter() {
+            queue.iter().for_each(|task| meet(task, Place::Queue(index)));
+            if !queue.vtimes().is_sorted() {
+                return Some(format!("DSQ {:#x} is out of order", queue.id));
+            }
+        }
+        if wrong.is_some() {
+            return wrong;
+        }
+        let homeless = self.tasks.live().find(|(idx, task)| {
+            let expected = u32::from(!matches!(task.place, Place::Sleeping | Place::Scheduler));
+            seen[*idx] != expected || task.queued != (task.place != Place::Sleeping)
+        });
+        homeless.map(|(idx, task)| {
+            format!(
+                "{} is {:?}, queued {}, and was found {} times",
+                self.describe(idx),
+                task.place,
+                task.queued,
+                seen[idx]
+            )
+        })
+    }
+
+    fn wrong_counts(&self) -> Option<String> {
+        let runnable = self.tasks.live().filter(|(_, task)| task.queued).count();
+        let all = self.machine.all.len();
+        let anywhere = |task: &crate::task::Task| task.nr_allowed >= all && task.migration_disabled == 0;
+        let waiting = self.tasks.live().filter(|(_, task)| task.waits() && anywhere(task)).count();
+        let idle =
+            self.cpus.iter().filter(|cpu| cpu.online && cpu.curr == Curr::Idle && !cpu.need_resched).count();
+        let (counted, found) = ((self.nr_runnable, self.nr_waiting, self.nr_idle), (runnable, waiting, idle));
+        (counted != found)
+            .then(|| format!("runnable, waiting and idle are counted {counted:?} and found {found:?}"))
+    }
+
+    fn sleeping_cpu(&self) -> Option<String> {
+        let asleep = self.cpus.iter().position(|cpu| {
+            cpu.online && cpu.curr == Curr::Idle && !cpu.need_resched && !cpu.local.is_empty()
+        });
+        asleep.map(|cpu| format!("CPU {cpu} is idle beside its own local queue and nothing wakes it"))
+    }
+}

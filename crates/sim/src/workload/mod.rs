@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Workloads: what runs on the machine. Built-in generators by name, and rt-app files.
+
+mod builtin;
+mod ordered;
+mod rtapp;
+
+pub use builtin::NAMES;
+pub use rtapp::RtAppError;
+
+use std::path::Path;
+
+use thiserror::Error;
+
+use crate::kernel::Cgroup;
+use crate::metrics::GroupMetrics;
+use crate::ops::Ops;
+use crate::sim::Sim;
+use crate::task::TaskSpec;
+use crate::world::Outside;
+
+#[cfg(test)]
+mod tests;
+
+/// Tasks, channels and happenings to put on a machine. Numbers in it (channels, templates, cgroups, groups) count from 0
+/// within the workload.
+#[derive(Clone, Debug, Default)]
+pub struct Workload {
+    /// Groups of the report.
+    pub groups: Vec<String>,
+    /// Tokens each channel begins with.
+    pub channels: Vec<usize>,
+    /// Tasks that others make.
+    pub templates: Vec<TaskSpec>,
+    /// Tasks and when they start, ns.
+    pub tasks: Vec<(TaskSpec, u64)>,
+    /// Happenings and when they start, ns.
+    pub sources: Vec<(Outside, u64)>,
+    /// Cgroups beside the root, which is 0: name and weight.
+    pub cgroups: Vec<(String, u32)>,
+}
+
+/// Why a workload cannot be had.
+#[derive(Debug, Error)]
+pub enum WorkloadError {
+    /// No such generator.
+    #[error("unknown workload '{name}'; there are {}, joined by '+', each with ':COUNT' if wanted, and rt-app .json files", NAMES.join(", "))]
+    Unknown {
+        /// What was asked for.
+        name: String,
+    },
+    /// A bad count.
+    #[error("'{text}' is no count of tasks in workload '{name}'; write for example '{name}:8'")]
+    Count {
+        /// The workload.
+        name: String,
+        /// What stood for the count.
+        text: String,
+    },
+    /// A file that cannot be read.
+    #[error("cannot read {path}: {source}")]
+    File {
+        /// Which.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file that is not understood.
+    #[error("{path}: {source}")]
+    RtApp {
+        /// Which.
+        path: String,
+        /// Why.
+        source: RtAppError,
+    },
+}
+
+impl Workload {
+    /// A workload for a machine of `cpus` CPUs: the path of an rt-app file, or generators such as `hogs:16+sleepers`.
+    ///
+    /// # Errors
+    /// Names what is not understood.
+    pub fn source(text: &str, cpus: usize) -> Result<Self, WorkloadError> {
+        let path = Path::new(text);
+        if text.ends_with(".json") || text.contains('/') {
+            let file = || text.to_owned();
+            let bytes = std::fs::read_to_string(path)
+                .map_err(|source| WorkloadError::File { path: file(), source })?;
+            return rtapp::parse(&bytes).map_err(|source| WorkloadError::RtApp { path: file(), source });
+        }
+        let mut workload = Self::default();
+        for part in text.split('+') {
+            let (name, count) = match part.split_once(':') {
+                Some((name, count)) => (name, Some(count)),
+                None => (part, None),
+            };
+            let bad =
+                || WorkloadError::Count { name: name.to_owned(), text: count.unwrap_or_default().to_owned() };
+            let count = count.map(|count| count.parse::<usize>().map_err(|_| bad())).transpose()?;
+            builtin::add(&mut workload, name, cpus, count)
+                .ok_or_else(|| WorkloadError::Unknown { name: name.to_owned() })?;
+        }
+        Ok(workload)
+    }
+
+    /// Puts it on a machine.
+    pub fn install<O: Ops>(&self, sim: &mut Sim<O>) {
+        let (channels, templates) = (sim.kernel.channels.len(), sim.world.templates.len());
+        assert!(channels == 0 && templates == 0, "one workload a machine: its numbers count from 0");
+        sim.kernel.metrics.groups = self
+            .groups
+            .iter()
+            .map(|name| GroupMetrics { name: name.clone(), ..GroupMetrics::default() })
+            .collect();
+        for (index, (name, weight)) in self.cgroups.iter().enumerate() {
+            sim.kernel.cgroups.push(Cgroup { id: 100 + index as u64, weight: *weight, name: name.clone() });
+        }
+        self.channels.iter().for_each(|&tokens| _ = sim.add_channel(tokens));
+        sim.world.templates.clone_from(&self.templates);
+        self.tasks.iter().for_each(|(spec, at)| _ = sim.add_task(spec, *at));
+        self.sources.iter().for_each(|(outside, at)| sim.add_source(outside.clone(), *at));
+    }
+
+    /// Adds a group of the report; returns its number.
+    pub fn group(&mut self, name: &str) -> usize {
+        self.groups.push(name.to_owned());
+        self.groups.len() - 1
+    }
+
+    /// Adds a channel with so many tokens; returns its number.
+    pub fn channel(&mut self, tokens: usize) -> usize {
+        self.channels.push(tokens);
+        self.channels.len() - 1
+    }
+
+    /// Adds a template; returns its number.
+    pub fn template(&mut self, spec: TaskSpec) -> usize {
+        self.templates.push(spec);
+        self.templates.len() - 1
+    }
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The world around the tasks: templates of new tasks, arrivals from outside, and scripted changes.
+
+use std::rc::Rc;
+
+use topology::CpuSet;
+
+use crate::events::CpuId;
+use crate::program::{ChannelId, Dist, TemplateId};
+use crate::rng::Rng;
+use crate::task::TaskSpec;
+
+/// Something outside that happens again and again, or once.
+#[derive(Clone, Debug)]
+pub enum Outside {
+    /// Gives a channel a token after each `every`.
+    Arrivals {
+        /// Which channel.
+        channel: ChannelId,
+        /// Time between two.
+        every: Dist,
+    },
+    /// Real-time work on a CPU.
+    RealTime {
+        /// Where; `None`: on a CPU drawn each time.
+        cpu: Option<CpuId>,
+        /// From one start to the next.
+        every: Dist,
+        /// How long it takes.
+        length: Dist,
+    },
+    /// Starts a task after each `every`, at most so many.
+    Births {
+        /// Which.
+        template: TemplateId,
+        /// Time between two.
+        every: Dist,
+        /// How many are left.
+        left: u64,
+    },
+    /// Changes the affinity of a task drawn from a group.
+    AffinityStorm {
+        /// Which group.
+        group: usize,
+        /// Time between two.
+        every: Dist,
+        /// CPUs in a row that are allowed.
+        cpus: usize,
+    },
+    /// Sets the affinity of every task of a group, once.
+    SetGroupAffinity {
+        /// Which group.
+        group: usize,
+        /// To what; `None`: everything.
+        cpus: Option<Rc<CpuSet>>,
+    },
+    /// Sets the weight of a task drawn from a group.
+    WeightStorm {
+        /// Which group.
+        group: usize,
+        /// Time between two.
+        every: Dist,
+        /// Least and greatest weight.
+        range: (u32, u32),
+    },
+    /// A CPU goes or comes, once.
+    Hotplug {
+        /// Which.
+        cpu: CpuId,
+        /// Comes.
+        online: bool,
+    },
+}
+
+impl Outside {
+    /// Time until it happens again; `None`: never.
+    pub(crate) fn again(&self, rng: &mut Rng) -> Option<u64> {
+        match self {
+            Self::Arrivals { every, .. }
+            | Self::RealTime { every, .. }
+            | Self::AffinityStorm { every, .. }
+            | Self::WeightStorm { every, .. } => Some(every.draw(rng).max(1)),
+            Self::Births { every, left, .. } => (*left > 0).then(|| every.draw(rng).max(1)),
+            Self::SetGroupAffinity { .. } | Self::Hotplug { .. } => None,
+        }
+    }
+}
+
+/// One source of outside happenings with its own randomness.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// What it does.
+    pub outside: Outside,
+    /// Its randomness.
+    pub rng: Rng,
+}
+
+/// The world.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    /// Tasks that steps and births make.
+    pub templates: Vec<TaskSpec>,
+    /// What happens outside.
+    pub sources: Vec<Source>,
+}
