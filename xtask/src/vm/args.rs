@@ -50,9 +50,11 @@ impl Machine {
     }
 
     /// Every feature that the accelerator has. An emulated CPU calls itself Intel's: from an old AMD model, which it
-    /// would be otherwise, Linux takes the last-level cache to be shared by the whole node.
+    /// would be otherwise, Linux takes the last-level cache to be shared by the whole node. It has no CMPXCHG16B: some
+    /// emulators (QEMU 7.2) leave an address in the flags register after it, and the guest's allocator then crashes the
+    /// kernel in one of a few boots.
     fn cpu(&self) -> &'static str {
-        if self.emulated() { "max,vendor=GenuineIntel" } else { "max" }
+        if self.emulated() { "max,vendor=GenuineIntel,-cx16" } else { "max" }
     }
 
     fn emulated(&self) -> bool {

@@ -131,7 +131,7 @@ fn deterministic_mode_counts_instructions_whatever_the_host_has() {
     assert_eq!(values(&args, "-icount"), ["shift=2,sleep=off"]);
     assert_eq!(values(&args, "-seed"), ["7"]);
     assert!(values(&args, "-rtc")[0].ends_with("clock=vm"));
-    assert_eq!(values(&args, "-cpu"), ["max,vendor=GenuineIntel"]);
+    assert_eq!(values(&args, "-cpu"), ["max,vendor=GenuineIntel,-cx16"]);
     assert!(values(&machine("2c", Accel::TcgMulti, None), "-icount").is_empty());
     assert_eq!(values(&machine("2c", Accel::Kvm, None), "-cpu"), ["max"]);
 }
