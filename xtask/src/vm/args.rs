@@ -3,6 +3,7 @@
 
 use super::accel::Accel;
 use super::topology::Spec;
+use crate::kernels::version;
 use std::path::PathBuf;
 
 /// Guest memory.
@@ -25,8 +26,17 @@ pub struct Machine {
     pub topology: Spec,
     /// How instructions are run.
     pub accel: Accel,
+    /// Whether an emulated CPU has CMPXCHG16B; see [`needs_cmpxchg16b`].
+    pub cmpxchg16b: bool,
     /// With a seed, guest time counts instructions and two runs give the same output.
     pub deterministic: Option<u64>,
+}
+
+/// Whether a kernel of this release needs CMPXCHG16B. From 6.16 on it does: BPF's task storage allocates by a path that
+/// works only with it. Older ones do better without: some emulators (QEMU 7.2) leave part of an address in the flags
+/// register after that instruction, and the slab allocator of 6.12 then brought down about one boot in three.
+pub fn needs_cmpxchg16b(release: &str) -> bool {
+    version::release_version(release).is_none_or(|version| version.as_slice() >= [6, 16].as_slice())
 }
 
 impl Machine {
@@ -50,11 +60,13 @@ impl Machine {
     }
 
     /// Every feature that the accelerator has. An emulated CPU calls itself Intel's: from an old AMD model, which it
-    /// would be otherwise, Linux takes the last-level cache to be shared by the whole node. It has no CMPXCHG16B: some
-    /// emulators (QEMU 7.2) leave an address in the flags register after it, and the guest's allocator then crashes the
-    /// kernel in one of a few boots.
+    /// would be otherwise, Linux takes the last-level cache to be shared by the whole node.
     fn cpu(&self) -> &'static str {
-        if self.emulated() { "max,vendor=GenuineIntel,-cx16" } else { "max" }
+        match (self.emulated(), self.cmpxchg16b) {
+            (true, true) => "max,vendor=GenuineIntel",
+            (true, false) => "max,vendor=GenuineIntel,-cx16",
+            (false, _) => "max",
+        }
     }
 
     fn emulated(&self) -> bool {

@@ -80,6 +80,7 @@ impl Host {
                 console: console.clone(),
                 topology: boot.topology,
                 accel: self.accel,
+                cmpxchg16b: args::needs_cmpxchg16b(&boot.kernel.name),
                 deterministic: boot.deterministic,
             };
             let session = session::run(&self.qemu, &machine, boot, watch)?;

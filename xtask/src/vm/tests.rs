@@ -5,7 +5,7 @@ mod following;
 mod judging;
 
 use super::accel::{Accel, choose_from, parse_version};
-use super::args::Machine;
+use super::args::{self, Machine};
 use super::console::{Finding, Scanner, Severity, judge};
 use super::topology::{MAX_CPUS, Spec};
 use crate::status;
@@ -67,6 +67,7 @@ fn machine(topology: &str, accel: Accel, deterministic: Option<u64>) -> Vec<Stri
         console: "/logs/a,b".into(),
         topology: spec(topology),
         accel,
+        cmpxchg16b: args::needs_cmpxchg16b("7.3.4+deb13-cloud-amd64"),
         deterministic,
     };
     machine.args()
@@ -131,9 +132,19 @@ fn deterministic_mode_counts_instructions_whatever_the_host_has() {
     assert_eq!(values(&args, "-icount"), ["shift=2,sleep=off"]);
     assert_eq!(values(&args, "-seed"), ["7"]);
     assert!(values(&args, "-rtc")[0].ends_with("clock=vm"));
-    assert_eq!(values(&args, "-cpu"), ["max,vendor=GenuineIntel,-cx16"]);
+    assert_eq!(values(&args, "-cpu"), ["max,vendor=GenuineIntel"]);
     assert!(values(&machine("2c", Accel::TcgMulti, None), "-icount").is_empty());
     assert_eq!(values(&machine("2c", Accel::Kvm, None), "-cpu"), ["max"]);
+}
+
+#[test]
+fn only_kernels_before_sched_ext_go_without_cmpxchg16b() {
+    assert!(!args::needs_cmpxchg16b("6.12.107+deb13-cloud-amd64"));
+    for release in
+        ["6.16.3+deb13-cloud-amd64", "6.18.15+deb13-cloud-amd64", "7.3.4+deb13-cloud-amd64", "my-kernel"]
+    {
+        assert!(args::needs_cmpxchg16b(release), "{release}");
+    }
 }
 
 #[test]

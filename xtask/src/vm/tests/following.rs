@@ -46,6 +46,7 @@ fn run(dir: &Path, body: &str, limit: Duration) -> Session {
         console: dir.join("console-1.log"),
         topology,
         accel: Accel::TcgSingle,
+        cmpxchg16b: true,
         deterministic: None,
     };
     session::run(&script(dir, body), &machine, &boot, &mut |_| {}).unwrap()
