@@ -95,7 +95,8 @@ static __always_inline void leave_crowded_home(struct task_struct *p, struct tas
 
 	if (!conf.greedy_threshold || nr_domains < 2)
 		return;
-	domain = bpf_get_prandom_u32() % nr_domains;
+	/* Scaled rather than by remainder: the verifier of 6.18 loses all bounds at a 32-bit remainder. */
+	domain = ((u64)bpf_get_prandom_u32() * nr_domains) >> 32;
 	gap = 1024;
 	if (node_of_domain(domain) != node_of_domain(tctx->domain)) {
 		if (!conf.greedy_threshold_x_node)
