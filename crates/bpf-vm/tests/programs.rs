@@ -440,6 +440,8 @@ SEC("syscall") int twice(void *ctx)
 	bpf_spin_lock(&lock.lock);
 	return 0;
 }
+static long bad(u32 index, u64 *place) { return index == 2 ? *place : 0; }
+SEC("syscall") int calls_back(void *ctx) { return bpf_loop(5, bad, NULL, 0); }
 SEC("?syscall") int odd(u64 *ctx) { return bpf_ringbuf_reserve(&ring, 8, 0) != NULL; }
 char _license[] SEC("license") = "GPL";
 "#;
@@ -484,4 +486,21 @@ fn a_fault_names_the_function_that_found_it_and_counts_what_ran() {
     assert_eq!(machine.stats().instructions, 4, "{text}");
     let fault = run(&mut machine, "twice", &mut []).unwrap_err().to_string();
     assert_eq!(fault, text, "a fault releases the lock");
+}
+
+#[test]
+fn a_fault_in_a_callback_shows_the_way_there() {
+    let Some(clang) = clang() else { return };
+    let mut machine = load(&clang, ODD_MAPS);
+    let fault = run(&mut machine, "calls_back", &mut []).unwrap_err();
+    let functions: Vec<&str> = fault.trace().iter().map(|location| location.function.as_str()).collect();
+    assert_eq!(functions, ["bad", "calls_back"], "{fault}");
+    assert_eq!(fault.function(), None, "the program is at fault, not bpf_loop");
+    assert!(fault.to_string().contains(", called by calls_back at instruction"), "{fault}");
+    assert!(
+        fault.trace()[0]
+            .source
+            .as_ref()
+            .is_some_and(|(file, line)| file.ends_with("test.bpf.c") && *line > 40)
+    );
 }

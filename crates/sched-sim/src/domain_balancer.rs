@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use balancer::Explanation;
 use clap::Parser;
 use domain_balancer::kernel;
 use domain_balancer::machine::Machine;
@@ -22,6 +23,8 @@ pub struct Outcome {
     pub metrics: Metrics,
     /// Virtual time and statistics after each balancing round.
     pub history: Vec<(u64, Metrics)>,
+    /// What each round decided and why, if the options ask for it: virtual time and explanation.
+    pub explanations: Vec<(u64, Explanation)>,
     /// Ends by the kernel, restarts included.
     pub exits: Vec<ExitRecord>,
 }
@@ -55,6 +58,10 @@ impl Host for SimHost<'_> {
 
     fn wants_metrics(&self) -> bool {
         false
+    }
+
+    fn explain(&mut self, explanation: &Explanation) {
+        self.outcome.explanations.push((self.session.now_ns(), explanation.clone()));
     }
 
     fn publish(&mut self, metrics: &Metrics) {

@@ -7,8 +7,10 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
+use runtime::exit::UsageError;
+use runtime::setup::Setup;
 use sched_sim::domain_balancer;
-use sim::bpf::Session;
+use sim::bpf::{BpfScheduler, Session};
 use sim::native::SharedQueue;
 use sim::report::{Made, Report, Series, page, perfetto};
 use sim::sim::Sim;
@@ -35,12 +37,16 @@ enum Scheduler {
 #[command(
     name = "sched-sim",
     after_help = "Everything behind '--' goes to the scheduler as its own options.\n\
-    Exit status: 0 the run is complete; 1 it is not (an invariant broke, a file is missing); 2 bad usage; 70 the modelled kernel ended the scheduler with an error."
+    Exit status: 0 the run is complete; 1 it is not (an invariant broke, a file cannot be written); 2 bad usage; 70 the modelled kernel ended the scheduler with an error."
 )]
 struct Arguments {
     /// Which scheduler
     #[arg(long, value_enum, default_value = "domain-balancer")]
     scheduler: Scheduler,
+
+    /// Instead: any compiled sched_ext object, with the read-only data it was compiled with and without a userspace half
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["scheduler", "options"])]
+    object: Option<PathBuf>,
 
     /// The machine: a spec such as 2n4l8c2t, or a TOML or JSON file
     #[arg(long, value_name = "SPEC|FILE", default_value = "2n2l4c2t")]
@@ -83,8 +89,10 @@ fn main() -> ExitCode {
 }
 
 fn simulate(arguments: &Arguments) -> Result<u8> {
-    let topology = Topology::source(&arguments.topology).context("--topology")?;
-    let workload = Workload::source(&arguments.workload, topology.online().len()).context("--workload")?;
+    let topology = Topology::source(&arguments.topology)
+        .map_err(|error| UsageError(format!("--topology {}: {error}", arguments.topology)))?;
+    let workload = Workload::source(&arguments.workload, topology.online().len())
+        .map_err(|error| UsageError(format!("--workload {}: {error}", arguments.workload)))?;
     let end_ns = u64::try_from(arguments.seconds.as_nanos()).unwrap_or(u64::MAX);
     let config = Config {
         seed: arguments.seed,
@@ -92,6 +100,12 @@ fn simulate(arguments: &Arguments) -> Result<u8> {
         timeline: if arguments.out.is_some() { TIMELINE } else { 0 },
         ..Config::default()
     };
+    if let Some(path) = &arguments.object {
+        let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let scheduler = BpfScheduler::load(&bytes, &Setup::default(), topology.nr_cpu_ids())
+            .with_context(|| format!("{} does not load on the model", path.display()))?;
+        return alone(arguments, &topology, &workload, config, end_ns, scheduler);
+    }
     match arguments.scheduler {
         Scheduler::DomainBalancer => with_domain_balancer(arguments, &topology, &workload, config, end_ns),
         Scheduler::SharedVtime => {
@@ -142,13 +156,13 @@ fn load_series(outcome: &domain_balancer::Outcome) -> Vec<Series> {
     series
 }
 
-fn alone(
+fn alone<O: Ops>(
     arguments: &Arguments,
     topology: &Topology,
     workload: &Workload,
     config: Config,
     end_ns: u64,
-    scheduler: SharedQueue,
+    scheduler: O,
 ) -> Result<u8> {
     let mut sim = Sim::new(topology, config);
     workload.install(&mut sim);
@@ -198,13 +212,17 @@ fn made(arguments: &Arguments) -> Made {
 }
 
 fn scheduler_name(arguments: &Arguments) -> String {
+    if let Some(path) = &arguments.object {
+        return path.display().to_string();
+    }
     arguments.scheduler.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
 /// The command that makes this run again.
 fn replay(arguments: &Arguments) -> String {
     let mut command = format!(
-        "replay: sched-sim --scheduler {} --topology '{}' --workload '{}' --seconds {} --seed {} --check-every 1",
+        "replay: sched-sim {} {} --topology '{}' --workload '{}' --seconds {} --seed {} --check-every 1",
+        if arguments.object.is_some() { "--object" } else { "--scheduler" },
         scheduler_name(arguments),
         arguments.topology,
         arguments.workload,

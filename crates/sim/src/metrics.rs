@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What is counted while the model runs.
 
+use serde::Serialize;
+
 use crate::histogram::Histogram;
 use crate::machine::Distance;
 
@@ -19,6 +21,19 @@ pub struct GroupMetrics {
     pub exec_ns: u64,
     /// Work done, ns of the fastest CPU.
     pub work_ns: u64,
+}
+
+/// One wait for a CPU.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Wait {
+    /// How long, ns.
+    pub wait_ns: u64,
+    /// Who.
+    pub pid: i32,
+    /// Name of the task.
+    pub name: String,
+    /// When it ended, virtual ns; the end of the run if it did not.
+    pub until_ns: u64,
 }
 
 /// Figures of the whole run.
@@ -66,6 +81,8 @@ pub struct Metrics {
     pub wake_latency: Histogram,
     /// Waits for a CPU, of any cause, ns.
     pub waits: Histogram,
+    /// The longest wait that has ended.
+    pub longest_wait: Wait,
     /// Groups in the order of the workload.
     pub groups: Vec<GroupMetrics>,
 }

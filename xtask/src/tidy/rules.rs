@@ -62,7 +62,8 @@ const DIRECTIONS: [(&str, &[&str]); 11] = [
     ("runtime", &["topology"]),
     ("bpf-vm", &[]),
     ("sim", &["bpf-vm", "topology", "runtime"]),
-    ("sched-sim", &["sim", "topology", "*"]),
+    // What a scheduler's host speaks comes from runtime and balancer.
+    ("sched-sim", &["sim", "topology", "runtime", "balancer", "*"]),
     ("guest", &[]),
     ("xtask", &["guest"]),
     ("*", &["runtime", "balancer", "ravg", "topology", "bpf-common"]),

@@ -169,10 +169,11 @@ impl<S> Machine<S> {
             return Err(Fault::violation(format!("{} arguments for a callback", args.len())));
         }
         let context = self.memory.bytes_mut(self.args, MAX_ARGS as u32 * 8)?;
-        for (place, arg) in context.chunks_exact_mut(8).zip(args.iter().copied().chain(std::iter::repeat(0)))
-        {
+        let (given, rest) = context.split_at_mut(args.len() * 8);
+        for (place, arg) in given.chunks_exact_mut(8).zip(args) {
             place.copy_from_slice(&arg.to_le_bytes());
         }
+        rest.fill(0);
         self.enter(program, entry, self.args.0, state)
     }
 

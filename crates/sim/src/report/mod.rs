@@ -13,7 +13,9 @@ pub use perfetto::perfetto;
 use serde::Serialize;
 
 use crate::histogram::Percentiles;
-use crate::kernel::Kernel;
+use crate::kernel::{Curr, Kernel};
+use crate::metrics::Wait;
+use crate::trace::Stretch;
 
 #[cfg(test)]
 mod tests;
@@ -99,6 +101,8 @@ pub struct Report {
     pub wake_latency_ns: Percentiles,
     /// Waits for a CPU of any cause, ns.
     pub waits_ns: Percentiles,
+    /// The longest wait, those that have not ended included.
+    pub longest_wait: Wait,
     /// Shares of tasks that always want to run.
     pub fairness: Fairness,
     /// Time during which some CPU was idle while a task that may run anywhere waited, percent.
@@ -130,6 +134,7 @@ impl Report {
     pub fn new(kernel: &mut Kernel, made: Made) -> Self {
         for cpu in 0..kernel.cpus.len() {
             kernel.update_curr(cpu);
+            close_stretch(kernel, cpu);
         }
         let metrics = &kernel.metrics;
         let seconds = kernel.now as f64 / 1e9;
@@ -148,6 +153,7 @@ impl Report {
             overhead_pct: percent(metrics.overhead_ns as f64, metrics.busy_ns as f64),
             wake_latency_ns: metrics.wake_latency.percentiles(),
             waits_ns: metrics.waits.percentiles(),
+            longest_wait: longest_wait(kernel),
             fairness: Fairness::of(kernel),
             idle_beside_waiting_pct: percent(metrics.idle_beside_waiting_ns as f64, kernel.now as f64),
             switches: metrics.switches,
@@ -166,6 +172,26 @@ impl Report {
             made,
         }
     }
+}
+
+fn longest_wait(kernel: &Kernel) -> Wait {
+    let under_way = kernel.tasks.live().filter(|(_, task)| task.waits()).map(|(_, task)| Wait {
+        wait_ns: kernel.now - task.waiting_since,
+        pid: task.pid,
+        name: task.name.clone(),
+        until_ns: kernel.now,
+    });
+    // Of equal ones the one that came first.
+    let longer = |best: Wait, next: Wait| if next.wait_ns > best.wait_ns { next } else { best };
+    under_way.fold(kernel.metrics.longest_wait.clone(), longer)
+}
+
+/// The timeline shows what still runs.
+fn close_stretch(kernel: &mut Kernel, cpu: usize) {
+    let Curr::Task(task) = kernel.cpus[cpu].curr else { return };
+    let (pid, group) = (kernel.tasks[task].pid, kernel.tasks[task].group);
+    let from = std::mem::replace(&mut kernel.cpus[cpu].since, kernel.now);
+    kernel.trace.stretch(Stretch { cpu, pid, group, from, to: kernel.now });
 }
 
 fn groups(kernel: &Kernel, seconds: f64) -> Vec<GroupReport> {

@@ -49,6 +49,21 @@ fn half_a_machine_is_measured_against_half_the_bound() {
 }
 
 #[test]
+fn the_longest_wait_is_named_even_if_it_goes_on() {
+    let mut sim = run("hogs:1", "1c", Costs::none());
+    let report = Report::new(&mut sim.kernel, Made::default());
+    assert_eq!(report.longest_wait.wait_ns, 0, "alone on its CPU");
+    let mut sim = run("hogs:3", "1c", Costs::none());
+    // Two wait behind the third, 20 ms each.
+    let report = Report::new(&mut sim.kernel, Made::default());
+    let wait = report.longest_wait;
+    assert!(
+        wait.wait_ns.abs_diff(40 * MS) < MS && wait.name == "hog" && (1..=3).contains(&wait.pid),
+        "{wait:?}"
+    );
+}
+
+#[test]
 fn every_form_tells_the_run() {
     let mut sim = run("requests+tenants:2", "4c", Costs::default());
     let made = Made { scheduler: "shared".to_owned(), workload: "</script>".to_owned(), ..Made::default() };

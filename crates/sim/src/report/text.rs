@@ -52,6 +52,17 @@ impl fmt::Display for Report {
                 fairness.range.1
             )?;
         }
+        if self.longest_wait.wait_ns > 0 {
+            let wait = &self.longest_wait;
+            writeln!(
+                f,
+                "  longest wait {} by {}[{}] until {:.3} s",
+                time(wait.wait_ns as f64),
+                wait.name,
+                wait.pid,
+                wait.until_ns as f64 / 1e9
+            )?;
+        }
         let moved = &self.migrations;
         writeln!(
             f,

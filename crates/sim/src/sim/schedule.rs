@@ -9,6 +9,7 @@ use crate::abi::{
 };
 use crate::events::{CpuId, Event};
 use crate::kernel::{Curr, Within};
+use crate::metrics::Wait;
 use crate::ops::Ops;
 use crate::queueing::Target;
 use crate::sim::Sim;
@@ -189,6 +190,10 @@ impl<O: Ops> Sim<O> {
         let waited = now - entry.waiting_since;
         entry.wait_ns += waited;
         kernel.metrics.waits.add(waited);
+        if waited > kernel.metrics.longest_wait.wait_ns {
+            let (pid, name) = (entry.pid, entry.name.clone());
+            kernel.metrics.longest_wait = Wait { wait_ns: waited, pid, name, until_ns: now };
+        }
         if let Some(woken) = entry.woken_at.take() {
             kernel.metrics.wake_latency.add(now - woken);
             if let Some(group) = kernel.metrics.groups.get_mut(entry.group) {

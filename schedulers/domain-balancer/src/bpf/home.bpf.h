@@ -13,15 +13,32 @@
 /* Domains looked at when a new home is sought; beyond it the first fit is good enough. */
 #define HOME_SCAN_MAX 128
 
+/*
+ * Brings a vtime close to its domain's: sleeping earns at most one slice of credit, and nobody is further ahead than two of
+ * its own slices. In its queue a task cannot get further ahead by itself, because it is picked when it is earliest and then
+ * runs for one slice; but one that has run as a visitor on a CPU nobody else wanted can, by seconds, and would wait them
+ * out once it is back.
+ */
+static __always_inline u64 bounded_vtime(u64 vtime, u64 now, u32 weight)
+{
+	u64 latest = now + vtime_delta(2 * conf.slice_ns, weight);
+
+	vtime = vtime_clamp(vtime, now, conf.slice_ns);
+	return vtime_before(latest, vtime) ? latest : vtime;
+}
+
 static __always_inline void set_home(struct task_struct *p, struct task_ctx *tctx, u32 domain, u64 now)
 {
 	struct domain_ctx *from = domain_ctx(tctx->domain), *to = domain_ctx(domain);
 
 	if (!to)
 		return;
-	/* Keep the task as far ahead of or behind its queue as it was. */
-	if (from)
-		scx_bpf_task_set_dsq_vtime(p, vtime_rebase(p->scx.dsq_vtime, from->vtime_now, to->vtime_now));
+	/* Keep the task as far ahead of or behind its queue as it was, within bounds. */
+	if (from) {
+		u64 vtime = vtime_rebase(p->scx.dsq_vtime, from->vtime_now, to->vtime_now);
+
+		scx_bpf_task_set_dsq_vtime(p, bounded_vtime(vtime, to->vtime_now, tctx->weight));
+	}
 	load_transfer(tctx, domain, tctx->weight, now);
 }
 
