@@ -14,10 +14,10 @@
 #define HOME_SCAN_MAX 128
 
 /*
- * Brings a vtime close to its domain's: sleeping earns at most one slice of credit, and nobody is further ahead than two of
- * its own slices. In its queue a task cannot get further ahead by itself, because it is picked when it is earliest and then
- * runs for one slice; but one that has run as a visitor on a CPU nobody else wanted can, by seconds, and would wait them
- * out once it is back.
+ * A vtime at most one slice behind the domain's and at most two of the task's own slices ahead. For a task that used CPU time
+ * nobody else wanted, as a visitor elsewhere or alone at home: it owes nothing for that, and without the bound it would
+ * wait out seconds of it once others come. Never for one that competes: there, being kept on as the earliest for
+ * several slices is its due, and cutting what it was charged would favour it.
  */
 static __always_inline u64 bounded_vtime(u64 vtime, u64 now, u32 weight)
 {

@@ -36,12 +36,17 @@ static __always_inline void insert_shared(struct task_struct *p, u64 dsq, u64 sl
 		scx_bpf_dsq_insert_vtime(p, dsq, slice, p->scx.dsq_vtime, enq_flags);
 }
 
+/* Sleeping earns at most one slice of credit; long debts of low weights stay bounded, those of visitors short. */
 static __always_inline void clamp_vtime(struct task_struct *p, struct task_ctx *tctx)
 {
 	struct domain_ctx *dom = domain_ctx(tctx->domain);
+	u64 vtime = p->scx.dsq_vtime;
 
-	if (dom && !conf.fifo)
-		scx_bpf_task_set_dsq_vtime(p, bounded_vtime(p->scx.dsq_vtime, dom->vtime_now, tctx->weight));
+	if (!dom || conf.fifo)
+		return;
+	if (domain_of_cpu(scx_bpf_task_cpu(p)) != tctx->domain)
+		vtime = bounded_vtime(vtime, dom->vtime_now, tctx->weight);
+	scx_bpf_task_set_dsq_vtime(p, vtime_clamp(vtime, dom->vtime_now, conf.slice_ns));
 }
 
 /* Would the task be one of at least `threshold` waiting at home? A threshold of 0 means never. */

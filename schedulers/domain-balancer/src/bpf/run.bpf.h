@@ -120,6 +120,18 @@ static __always_inline void keep(struct task_struct *prev, struct task_ctx *tctx
 	count(DB_KEPT);
 }
 
+/* Nobody else wants the CPU: what the task uses of it is not held against it. */
+static __always_inline void keep_alone(struct task_struct *prev, struct task_ctx *tctx)
+{
+	struct domain_ctx *dom = domain_ctx(tctx->domain);
+
+	if (dom && !conf.fifo) {
+		charge_vtime(prev, tctx);
+		scx_bpf_task_set_dsq_vtime(prev, bounded_vtime(prev->scx.dsq_vtime, dom->vtime_now, tctx->weight));
+	}
+	keep(prev, tctx);
+}
+
 void BPF_STRUCT_OPS(domain_balancer_dispatch, s32 cpu, struct task_struct *prev)
 {
 	u32 domain = domain_of_cpu(cpu);
@@ -155,7 +167,7 @@ void BPF_STRUCT_OPS(domain_balancer_dispatch, s32 cpu, struct task_struct *prev)
 			return;
 	}
 	if (tctx)
-		keep(prev, tctx);
+		keep_alone(prev, tctx);
 	else
 		steal(domain);
 }
