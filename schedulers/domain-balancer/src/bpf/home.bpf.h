@@ -12,6 +12,10 @@
 
 /* Domains looked at when a new home is sought; beyond it the first fit is good enough. */
 #define HOME_SCAN_MAX 128
+/* The same for a task that wakes, which happens far more often. */
+#define HOME_WAKE_SCAN 8
+/* How much more crowded home must be for a waking task to leave: one task per CPU, in crowding()'s unit. */
+#define HOME_GAP 1024
 
 /*
  * A vtime at most one slice behind the domain's and at most two of the task's own slices ahead. For a task that used CPU time
@@ -100,32 +104,43 @@ static __always_inline bool ensure_home(struct task_struct *p, struct task_ctx *
 }
 
 /*
- * A task that wakes while its home is far more crowded than another domain makes its home there: by one more waiting task
- * per CPU on the same node, two across nodes. Bursts of wake-ups spread at once this way, and what remains is for the
- * balancer, which sees load and not just numbers. One other domain is looked at, chosen at random, so the cost does not
- * grow with the machine. Part of stealing: off with it.
+ * A task that wakes while its home is more crowded than another domain, by at least one more task per CPU, makes its home
+ * there. Bursts of wake-ups spread at once this way, and what remains is for the balancer, which sees load and not just
+ * numbers. A few domains are looked at, beginning at a random one, so the cost does not grow with the machine. Part of
+ * stealing: off with it, within a node or altogether.
  */
 static __always_inline void leave_crowded_home(struct task_struct *p, struct task_ctx *tctx, u64 now)
 {
-	u32 nr_domains = conf.nr_domains, domain, gap;
-	struct domain_ctx *home, *other;
+	u32 nr_domains = conf.nr_domains, best = DB_MAX_DOMAINS, start, i;
+	struct domain_ctx *home = domain_ctx(tctx->domain);
+	u64 least;
 
-	if (!conf.greedy_threshold || nr_domains < 2)
+	if (!conf.greedy_threshold || nr_domains < 2 || !home || crowding(home) < HOME_GAP)
 		return;
+	least = crowding(home) - HOME_GAP;
 	/* Scaled rather than by remainder: the verifier of 6.18 loses all bounds at a 32-bit remainder. */
-	domain = ((u64)bpf_get_prandom_u32() * nr_domains) >> 32;
-	gap = 1024;
-	if (node_of_domain(domain) != node_of_domain(tctx->domain)) {
-		if (!conf.greedy_threshold_x_node)
-			return;
-		gap = 2048;
+	start = ((u64)bpf_get_prandom_u32() * nr_domains) >> 32;
+	bpf_for(i, 0, HOME_WAKE_SCAN) {
+		u32 domain = start + i >= nr_domains ? start + i - nr_domains : start + i;
+		struct domain_ctx *other;
+
+		if (i >= nr_domains)
+			break;
+		if (!conf.greedy_threshold_x_node && node_of_domain(domain) != node_of_domain(tctx->domain))
+			continue;
+		other = domain_ctx(domain);
+		if (other && crowding(other) <= least && may_run_in(p, other)) {
+			best = domain;
+			/* Only a strictly better one replaces it. */
+			least = crowding(other);
+			if (!least--)
+				break;
+		}
 	}
-	home = domain_ctx(tctx->domain);
-	other = domain_ctx(domain);
-	if (!home || !other || domain == tctx->domain || crowding(home) < crowding(other) + gap || !may_run_in(p, other))
-		return;
-	set_home(p, tctx, domain, now);
-	count(DB_WAKE_SPREAD);
+	if (best < DB_MAX_DOMAINS && best != tctx->domain) {
+		set_home(p, tctx, best, now);
+		count(DB_WAKE_SPREAD);
+	}
 }
 
 /* Carries out a planned move, if one waits: the plan is old by now, so everything is checked again. */
