@@ -130,9 +130,9 @@ fn the_private_apt_keeps_the_proxy_and_drops_the_hooks() {
         assert!(!text.contains(gone), "{gone} is still in:\n{text}");
     }
     assert_eq!(
-        sources("http://mirror/debian", &["a".into(), "b".into()], "/key"),
-        "deb [arch=amd64 target=Packages signed-by=/key] http://mirror/debian a main\n\
-         deb [arch=amd64 target=Packages signed-by=/key] http://mirror/debian b main\n"
+        sources("file:/mirror/debian", &["a".into(), "b".into()], "/key"),
+        "deb [arch=amd64 target=Packages signed-by=/key] file:/mirror/debian a main\n\
+         deb [arch=amd64 target=Packages signed-by=/key] file:/mirror/debian b main\n"
     );
 }
 
