@@ -2,8 +2,8 @@
 //! 17: CPUs go off and on under load with a monitor attached. Nobody is seen on an offline CPU; the scheduler survives
 //! or restarts in place, by itself, and its domains are those of the machine again.
 //!
-//! The load leaves some CPUs idle at times: a restart in place loads and verifies its BPF program again, and under full
-//! load that alone takes longer than the bound where one host core carries every emulated CPU.
+//! The load leaves some CPUs idle at times, and the bound is wide: a restart in place loads and verifies its BPF program
+//! again, which is slow where one host core carries every emulated CPU, and slower beside load.
 
 use std::fs::{self, File};
 use std::process::{Command, Stdio};
@@ -19,8 +19,9 @@ use crate::workers::{Job, Pool};
 
 const CYCLES: u64 = 2;
 
-/// A restart in place passes through *disabled*; it must be over in this time.
-const BACK: Duration = Duration::from_secs(30);
+/// A restart in place passes through *disabled*; it must be over in this time. One that never comes back fails; one that
+/// is slow, because verifying is, shows in the figure `longest_without_seconds`.
+const BACK: Duration = Duration::from_secs(120);
 
 const LOOK: Duration = Duration::from_millis(100);
 
