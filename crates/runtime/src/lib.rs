@@ -9,20 +9,24 @@
 //! - [`signals`], [`clock`]: stopping, waiting, and time.
 //! - [`stats`]: the statistics server and the monitor that reads it.
 //! - [`args`], [`logging`]: the command line and the log that all schedulers have in common.
+//! - [`program`], [`daemon`]: the shell around a scheduler's own work, so that a scheduler writes only its loop.
 //!
-//! Order in a scheduler's `main`: parse [`args`], [`logging::init`], [`signals::Shutdown::install`],
-//! [`preflight::check`], [`stats::StatsSocket::bind`], load and attach, [`privileges::drop_after_attach`],
-//! [`stats::StatsSocket::serve`] (the first thread; capabilities belong to threads, so it comes after they are dropped),
-//! then the loop around [`signals::Shutdown::wait`].
+//! Order in a scheduler's `main`: [`program::options`], [`logging::init`], [`daemon::Daemon::install`] (signals),
+//! [`daemon::Daemon::prepare`] (preflight, statistics socket), load and attach, [`daemon::Daemon::attached`] (rights given
+//! up, then the server: the first thread, because capabilities belong to threads), then the loop around
+//! [`daemon::Live::wait`].
 
 pub mod args;
 pub mod clock;
+pub mod cpu_time;
+pub mod daemon;
 pub mod exit;
 pub mod libbpf;
 pub mod logging;
 pub mod preflight;
 pub mod priority;
 pub mod privileges;
+pub mod program;
 pub mod report;
 pub mod seam;
 pub mod setup;

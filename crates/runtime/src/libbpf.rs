@@ -10,7 +10,9 @@ use std::ffi::OsStr;
 
 use libbpf_rs::btf::types::DataSec;
 use libbpf_rs::btf::{Btf, BtfType};
-use libbpf_rs::{Map, MapCore, MapFlags, Object, OpenObject, ProgramInput, ProgramMut, ProgramType};
+use libbpf_rs::{
+    Map, MapCore, MapFlags, Object, OpenObject, PrintLevel, ProgramInput, ProgramMut, ProgramType,
+};
 use nix::errno::Errno;
 
 use crate::seam::{BpfObject, Entry, SeamError};
@@ -222,6 +224,34 @@ pub fn apply(object: &mut OpenObject, setup: &Setup) -> Result<(), SeamError> {
         map.set_max_entries(*entries).map_err(|error| refused("sizing", name, &error))?;
     }
     Ok(())
+}
+
+/// The value of [`Setup::ops_flags`] on the running kernel; a flag that it does not know has no bit to set.
+pub fn ops_flags(setup: &Setup) -> u64 {
+    let bit = |name: &&str| scx_utils::compat::read_enum("scx_ops_flags", name).unwrap_or(0);
+    setup.ops_flags.iter().map(bit).fold(0, |flags, bit| flags | bit)
+}
+
+/// Sends libbpf's own words to the log from now on: its warnings matter when a load fails, the rest only to a developer.
+pub fn log_while_loading() {
+    libbpf_rs::set_print(Some((PrintLevel::Debug, log)));
+}
+
+/// The same once everything is loaded: libbpf then warns of things that are as they should be, such as a struct_ops link
+/// that is not part of the skeleton; what fails comes back as an error anyway.
+pub fn log_while_attaching() {
+    libbpf_rs::set_print(Some((PrintLevel::Debug, |level, text| {
+        log(if level == PrintLevel::Warn { PrintLevel::Info } else { level }, text);
+    })));
+}
+
+fn log(level: PrintLevel, text: String) {
+    let text = text.trim_end();
+    match level {
+        PrintLevel::Warn => tracing::warn!("{text}"),
+        PrintLevel::Info => tracing::debug!("{text}"),
+        PrintLevel::Debug => tracing::trace!("{text}"),
+    }
 }
 
 fn check_size(map: &str, expected: u32, bytes: &[u8]) -> Result<(), SeamError> {

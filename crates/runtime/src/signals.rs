@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::{flag, low_level};
 
 #[cfg(test)]
@@ -73,6 +73,18 @@ impl Shutdown {
         reader.set_nonblocking(true)?;
         writer.set_nonblocking(true)?;
         Ok(Self { requested: Arc::new(AtomicBool::new(false)), reader, writer: Arc::new(writer) })
+    }
+
+    /// Handles SIGHUP from now on: each raises the returned flag, which the caller takes down again, and ends a wait with
+    /// [`Wake::Notified`]. Without this, SIGHUP ends the process.
+    ///
+    /// # Errors
+    /// When a handler cannot be set.
+    pub fn on_hangup(&self) -> io::Result<Arc<AtomicBool>> {
+        let raised = Arc::new(AtomicBool::new(false));
+        flag::register(SIGHUP, Arc::clone(&raised))?;
+        low_level::pipe::register(SIGHUP, self.writer.try_clone()?)?;
+        Ok(raised)
     }
 
     /// Whether the process is to end.

@@ -6,12 +6,12 @@
 use std::mem::MaybeUninit;
 
 use anyhow::{Result, ensure};
+use libbpf_rs::OpenObject;
 use libbpf_rs::skel::{OpenSkel, Skel};
-use libbpf_rs::{OpenObject, PrintLevel};
 use runtime::libbpf::{self, LibbpfObject};
 use runtime::seam::BpfObject;
 use runtime::setup::Setup;
-use scx_utils::{compat, scx_ops_attach, scx_ops_load, scx_ops_open};
+use scx_utils::{scx_ops_attach, scx_ops_load, scx_ops_open};
 
 use crate::machine::Machine;
 use crate::options::Options;
@@ -42,12 +42,10 @@ pub fn with_scheduler<R>(
     options: &Options,
     work: impl FnOnce(&mut dyn BpfObject) -> Result<R>,
 ) -> Result<R> {
-    libbpf_rs::set_print(Some((PrintLevel::Debug, log_libbpf)));
+    libbpf::log_while_loading();
     let mut place = MaybeUninit::uninit();
     let mut skel = load(&mut place, machine, options)?;
-    // From here on libbpf warns of things that are as they should be, such as the struct_ops link not being part of
-    // the skeleton; what fails comes back as an error anyway.
-    libbpf_rs::set_print(Some((PrintLevel::Debug, log_libbpf_quietly)));
+    libbpf::log_while_attaching();
     let link = scx_ops_attach!(skel, domain_balancer)?;
     let result =
         LibbpfObject::new(skel.object()).map_err(Into::into).and_then(|mut object| work(&mut object));
@@ -128,25 +126,9 @@ pub fn setup(machine: &Machine, options: &Options) -> Result<Setup> {
 fn apply(skel: &mut OpenBpfSkel<'_>, setup: &Setup) -> Result<()> {
     libbpf::apply(skel.open_object_mut(), setup)?;
     let ops = skel.struct_ops.domain_balancer_mut();
-    // A flag that this kernel does not know has no bit to set.
-    let bit = |name: &&str| compat::read_enum("scx_ops_flags", name).unwrap_or(0);
-    ops.flags = setup.ops_flags.iter().map(bit).fold(0, |flags, bit| flags | bit);
+    ops.flags = libbpf::ops_flags(setup);
     ops.exit_dump_len = setup.exit_dump_len;
     Ok(())
-}
-
-/// libbpf's own words go to the log: its warnings matter when a load fails, the rest only to a developer.
-fn log_libbpf(level: PrintLevel, text: String) {
-    let text = text.trim_end();
-    match level {
-        PrintLevel::Warn => tracing::warn!("{text}"),
-        PrintLevel::Info => tracing::debug!("{text}"),
-        PrintLevel::Debug => tracing::trace!("{text}"),
-    }
-}
-
-fn log_libbpf_quietly(level: PrintLevel, text: String) {
-    log_libbpf(if level == PrintLevel::Warn { PrintLevel::Info } else { level }, text);
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@
 //! code; [`machine`] and [`options`] are what a start needs; [`stats`] is what an operator sees.
 
 pub mod cost;
-pub mod cpu_time;
 pub mod daemon;
 pub mod doors;
 pub mod dry_run;

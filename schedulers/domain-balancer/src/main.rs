@@ -4,30 +4,23 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Parser;
 use domain_balancer::NAME;
 use domain_balancer::daemon;
 use domain_balancer::dry_run;
 use domain_balancer::machine::Machine;
 use domain_balancer::options::Options;
 use domain_balancer::stats::Metrics;
-use runtime::exit::{one_line, status_of};
-use runtime::{args, logging, stats};
+use runtime::daemon::monitor;
+use runtime::{args, logging, program, stats};
 use topology::Topology;
 
 fn main() -> ExitCode {
-    let options = match Options::try_parse() {
+    let options: Options = match program::options(NAME) {
         Ok(options) => options,
-        Err(error) => return usage(&error),
+        Err(status) => return status,
     };
     logging::init(options.common.verbose);
-    match dispatch(&options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{NAME}: {}", one_line(error.as_ref()));
-            ExitCode::from(status_of(error.as_ref()))
-        }
-    }
+    program::end(NAME, dispatch(&options))
 }
 
 fn dispatch(options: &Options) -> Result<()> {
@@ -40,7 +33,8 @@ fn dispatch(options: &Options) -> Result<()> {
         return Ok(());
     }
     if let Some(interval) = options.common.monitor {
-        return daemon::monitor(options, interval);
+        monitor(NAME, &options.common, interval, |metrics: &Metrics, out| metrics.write(out))?;
+        return Ok(());
     }
     options.check()?;
     if options.dry_run {
@@ -55,14 +49,4 @@ fn dispatch(options: &Options) -> Result<()> {
         return Ok(());
     }
     daemon::schedule(options)
-}
-
-/// Help goes to standard output as it is; an error is one line like every other.
-fn usage(error: &clap::Error) -> ExitCode {
-    if !error.use_stderr() {
-        print!("{error}");
-        return ExitCode::SUCCESS;
-    }
-    eprintln!("{NAME}: {}", args::usage_line(error));
-    ExitCode::from(runtime::exit::USAGE)
 }

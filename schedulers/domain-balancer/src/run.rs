@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use balancer::{Explanation, Plan};
 use runtime::clock::Periodic;
-use runtime::exit::ExitRecord;
+pub use runtime::daemon::Ending;
 use runtime::seam::{BpfObject, SeamError};
 use runtime::signals::Wake;
 use tracing::{debug, warn};
@@ -37,15 +37,6 @@ pub trait Host {
     fn explain(&mut self, explanation: &Explanation);
     /// Takes the figures.
     fn publish(&mut self, metrics: &Metrics);
-}
-
-/// Why the loop ended.
-#[derive(Debug)]
-pub enum Ending {
-    /// SIGINT or SIGTERM.
-    Shutdown,
-    /// The kernel ended the scheduler.
-    Kernel(ExitRecord),
 }
 
 /// Figures that outlive one attachment: a restart in place goes on counting.

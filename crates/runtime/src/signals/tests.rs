@@ -73,3 +73,12 @@ fn timeouts_round_up() {
     assert_eq!(poll_timeout(Duration::from_micros(1001)), PollTimeout::from(2u8));
     assert_eq!(poll_timeout(Duration::MAX).as_millis(), Some(3_600_000));
 }
+
+#[test]
+fn a_hangup_is_noted_and_ends_a_wait_but_not_the_process() {
+    let shutdown = Shutdown::without_signals().expect("a pipe");
+    let raised = shutdown.on_hangup().expect("a handler");
+    signal_hook::low_level::raise(signal_hook::consts::SIGHUP).expect("raised");
+    assert_eq!(shutdown.wait(Duration::from_secs(20)), Wake::Notified);
+    assert!(raised.load(Ordering::SeqCst) && !shutdown.requested());
+}

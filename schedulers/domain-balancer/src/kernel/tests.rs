@@ -64,7 +64,7 @@ fn defaults_reach_the_bpf_side() {
     assert_eq!(got.domain_node[..4], [0, 0, 1, 1]);
     assert_eq!((got.domains, got.snapshots, got.buckets), (4, 4, 4 * abi::WEIGHT_BUCKETS));
     // The value comes from the running kernel; one without sched_ext knows no flags.
-    assert_eq!(got.flags, *compat::SCX_OPS_ENQ_LAST);
+    assert_eq!(got.flags, *scx_utils::compat::SCX_OPS_ENQ_LAST);
 }
 
 /// Every option of the BPF side changes exactly its own field.

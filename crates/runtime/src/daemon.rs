@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The shell around every scheduler's loop: the order of a start, attachment after attachment, and the live world that
+//! the loop waits in.
+//!
+//! A scheduler's own part is short:
+//!
+//! ```text
+//! let mut daemon = Daemon::install(NAME, &options.common)?;
+//! let mut machine = …;                                   // errors of the operator are told first
+//! daemon.prepare()?;
+//! loop {
+//!     let ending = kernel::with_scheduler(&machine, options, |object| {
+//!         daemon.attached("4 domains, 8 CPUs", &Metrics::meta())?;
+//!         run::run(object, &machine, options, &mut daemon.live, &mut totals)
+//!     })?;
+//!     if !daemon.goes_on(&ending)? { return Ok(()) }
+//!     machine = …;                                       // as it is now, after a CPU came or went
+//! }
+//! ```
+
+use std::io::{self, Stdout, Write};
+use std::time::Duration;
+
+use scx_stats::StatsMeta;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+use tracing::warn;
+
+use crate::args::CommonArgs;
+use crate::clock::{Clock, MonotonicClock, Periodic};
+use crate::cpu_time::CpuTime;
+use crate::exit::{self, ExitRecord, KernelExit};
+use crate::preflight::{self, PreflightError, Roots};
+use crate::report::report_exit;
+use crate::signals::{Shutdown, Wake};
+use crate::stats::{self, Feed, MonitorError, Printer, StatsError, StatsServer, StatsSocket};
+use crate::{priority, privileges};
+
+#[cfg(test)]
+mod tests;
+
+/// Why a scheduler's loop ended.
+#[derive(Debug)]
+pub enum Ending {
+    /// SIGINT or SIGTERM.
+    Shutdown,
+    /// The kernel ended the scheduler.
+    Kernel(ExitRecord),
+}
+
+/// Why a daemon cannot start.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Signal handlers cannot be set.
+    #[error("cannot handle signals")]
+    Signals(#[source] io::Error),
+    /// This kernel or this user cannot run a scheduler.
+    #[error(transparent)]
+    Preflight(#[from] PreflightError),
+    /// Statistics cannot be served.
+    #[error(transparent)]
+    Stats(#[from] StatsError),
+}
+
+/// One process that schedules.
+pub struct Daemon {
+    name: &'static str,
+    common: CommonArgs,
+    socket: Option<StatsSocket>,
+    server: Option<StatsServer>,
+    /// The world of the loop.
+    pub live: Live,
+}
+
+impl Daemon {
+    /// Handles signals from now on; touches nothing else.
+    ///
+    /// # Errors
+    /// [`StartError::Signals`].
+    pub fn install(name: &'static str, common: &CommonArgs) -> Result<Self, StartError> {
+        let shutdown = Shutdown::install().map_err(StartError::Signals)?;
+        let live = Live::new(shutdown, common);
+        Ok(Self { name, common: common.clone(), socket: None, server: None, live })
+    }
+
+    /// Checks kernel, rights and that no other scheduler is attached, raises this process' priority, and takes the
+    /// statistics socket.
+    ///
+    /// # Errors
+    /// [`StartError::Preflight`], [`StartError::Stats`].
+    pub fn prepare(&mut self) -> Result<(), StartError> {
+        preflight::check(&Roots::default())?;
+        priority::raise();
+        self.socket = Some(StatsSocket::bind(&self.common.socket_path(self.name))?);
+        Ok(())
+    }
+
+    /// To be called once the scheduler is attached: says so with `what` it works on; the first time gives up rights and
+    /// serves statistics.
+    ///
+    /// # Errors
+    /// [`StatsError`] when statistics cannot be served.
+    pub fn attached(&mut self, what: &str, meta: &[StatsMeta]) -> Result<(), StatsError> {
+        eprintln!("{} attached: {what}", self.name);
+        if let Some(socket) = self.socket.take() {
+            if let Err(error) = privileges::drop_after_attach() {
+                warn!("going on with more rights than needed: {error}");
+            }
+            self.server = Some(socket.serve(self.live.feed.clone(), meta)?);
+        }
+        Ok(())
+    }
+
+    /// To be called once the scheduler is detached: tells why, and says whether it is to attach again (a restart in place).
+    ///
+    /// # Errors
+    /// [`KernelExit`] when the kernel ended it with an error.
+    pub fn goes_on(&mut self, ending: &Ending) -> Result<bool, KernelExit> {
+        if let Ending::Kernel(record) = ending {
+            report_exit(record);
+            if record.should_restart() {
+                return Ok(true);
+            }
+            if record.exit_status() != exit::OK {
+                return Err(KernelExit(record.clone()));
+            }
+        } else {
+            eprintln!("{} detached", self.name);
+        }
+        self.server = None;
+        Ok(false)
+    }
+}
+
+/// Real time, signals, and the audience of a scheduler's statistics.
+pub struct Live {
+    clock: MonotonicClock,
+    shutdown: Shutdown,
+    feed: Feed,
+    printer: Option<(Periodic, Printer<Stdout>)>,
+    cpu_time: CpuTime,
+}
+
+impl Live {
+    fn new(shutdown: Shutdown, common: &CommonArgs) -> Self {
+        let clock = MonotonicClock;
+        let feed = Feed::new(shutdown.waker());
+        let every = |interval| (Periodic::new(interval, clock.now_ns()), Printer::new(io::stdout()));
+        Self { clock, shutdown, feed, printer: common.stats.map(every), cpu_time: CpuTime::default() }
+    }
+
+    /// CLOCK_MONOTONIC, ns.
+    pub fn now_ns(&self) -> u64 {
+        self.clock.now_ns()
+    }
+
+    /// Sleeps until the process is to end, a client asks for statistics, or the time is over.
+    pub fn wait(&self, timeout: Duration) -> Wake {
+        self.shutdown.wait(timeout)
+    }
+
+    /// The signals of this process.
+    pub fn signals(&self) -> &Shutdown {
+        &self.shutdown
+    }
+
+    /// Share of all CPUs' time that was used since the last call, percent.
+    pub fn cpu_busy_pct(&mut self) -> f64 {
+        self.cpu_time.busy_pct()
+    }
+
+    /// Whether a client or `--stats` waits for fresh figures.
+    pub fn wants_metrics(&self) -> bool {
+        let now_ns = self.now_ns();
+        let print_due = |(periodic, _): &(Periodic, _)| periodic.remaining(now_ns).is_zero();
+        self.feed.requested() || self.printer.as_ref().is_some_and(print_due)
+    }
+
+    /// Hands figures to the clients, and lets `write` print them when `--stats` is due.
+    pub fn publish<M: Serialize>(
+        &mut self,
+        metrics: &M,
+        write: impl FnOnce(&M, &mut dyn Write) -> io::Result<()>,
+    ) {
+        if let Err(error) = self.feed.publish(metrics) {
+            warn!("statistics cannot be served: {error}");
+        }
+        let now_ns = self.now_ns();
+        if let Some((periodic, printer)) = &mut self.printer
+            && periodic.due(now_ns)
+        {
+            printer.print(|out| write(metrics, out));
+        }
+    }
+}
+
+/// Why a monitor ended.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum WatchError {
+    /// Signal handlers cannot be set.
+    #[error("cannot handle signals")]
+    Signals(#[source] io::Error),
+    /// As [`stats::monitor`].
+    #[error(transparent)]
+    Monitor(#[from] MonitorError),
+}
+
+/// `--monitor`: lets `write` print the statistics of a running scheduler to standard output every `interval`, until
+/// SIGINT or SIGTERM.
+///
+/// # Errors
+/// As [`stats::monitor`].
+pub fn monitor<M: DeserializeOwned>(
+    name: &str,
+    common: &CommonArgs,
+    interval: Duration,
+    write: impl Fn(&M, &mut dyn Write) -> io::Result<()>,
+) -> Result<(), WatchError> {
+    let shutdown = Shutdown::install().map_err(WatchError::Signals)?;
+    let path = common.socket_path(name);
+    stats::monitor(&path, interval, &shutdown, &mut io::stdout(), &mut |statistics, out| {
+        let metrics: M = M::deserialize(statistics).map_err(|error| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("statistics of another version: {error}"))
+        })?;
+        write(&metrics, out)
+    })?;
+    Ok(())
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What the `main` of every scheduler does around its own work: arguments in, one line and a documented status out.
+
+use std::error::Error as StdError;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::usage_line;
+use crate::exit::{USAGE, one_line, status_of};
+
+/// The options of this process, or the status to end with: help goes to standard output as it is, an error is one
+/// line like every other.
+///
+/// # Errors
+/// The exit status; everything was told.
+pub fn options<O: Parser>(name: &str) -> Result<O, ExitCode> {
+    O::try_parse().map_err(|error| {
+        if !error.use_stderr() {
+            print!("{error}");
+            return ExitCode::SUCCESS;
+        }
+        eprintln!("{name}: {}", usage_line(&error));
+        ExitCode::from(USAGE)
+    })
+}
+
+/// The status for the outcome of the work; an error is told in one line.
+///
+/// `result`'s error is any that turns into a boxed one, `anyhow::Error` included.
+pub fn end<E: Into<Box<dyn StdError + Send + Sync>>>(name: &str, result: Result<(), E>) -> ExitCode {
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    let error: Box<dyn StdError + Send + Sync> = error.into();
+    let plain: &(dyn StdError + 'static) = &*error;
+    eprintln!("{name}: {}", one_line(plain));
+    ExitCode::from(status_of(plain))
+}
+
+#[cfg(test)]
+mod tests;
