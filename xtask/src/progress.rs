@@ -1,9 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Progress of the long steps: a bar on a terminal, one plain line per step elsewhere.
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
+
+/// All bars that are shown at the moment: steps may run side by side.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
+/// Lets `print` write to the terminal while no bar is drawn.
+pub fn pause(print: impl FnOnce()) {
+    BARS.suspend(print);
+}
 
 /// A step with a known length, shown while it runs.
 pub struct Step {
@@ -39,7 +48,7 @@ impl Step {
     /// Prints a line above the bar.
     pub fn line(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.println(text),
+            Some(_) => pause(|| eprintln!("{text}")),
             None => eprintln!("{text}"),
         }
     }
@@ -70,6 +79,7 @@ fn bar(what: &str, length: u64) -> ProgressBar {
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     bar.set_style(style.progress_chars("=> "));
     bar.set_prefix(what.to_owned());
+    let bar = BARS.add(bar);
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
 }

@@ -18,6 +18,8 @@ pub const RESULTS: &str = "results.json";
 /// A scenario on a kernel and a machine.
 #[derive(Clone, Debug)]
 pub struct Outcome {
+    /// The scheduler.
+    pub scheduler: String,
     /// The kernel, as `--kernel` names it.
     pub kernel: String,
     /// The machine.
@@ -34,10 +36,11 @@ impl Outcome {
 
     /// One line: verdict, scenario, where, figures.
     pub fn line(&self) -> String {
-        let Self { kernel, topology, result } = self;
+        let Self { scheduler, kernel, topology, result } = self;
         let figures: Vec<String> =
             result.figures.iter().map(|(name, value)| format!("{name}={}", shown(value))).collect();
-        let mut line = format!("{:<12} {:<9} {kernel} {topology}", verdict(result.verdict), result.scenario);
+        let mut line =
+            format!("{:<12} {:<9} {scheduler} {kernel} {topology}", verdict(result.verdict), result.scenario);
         if !figures.is_empty() {
             line.push_str(&format!("  {}", figures.join(" ")));
         }
@@ -105,10 +108,11 @@ fn remove_old(base: &Path) {
 pub fn save(dir: &Path, outcomes: &[Outcome]) -> Result<()> {
     let all: Vec<serde_json::Value> = outcomes
         .iter()
-        .map(|Outcome { kernel, topology, result }| {
+        .map(|Outcome { scheduler, kernel, topology, result }| {
             json!({
-                "kernel": kernel, "topology": topology, "scenario": result.scenario, "verdict": result.verdict,
-                "figures": result.figures, "failures": result.failures, "reason": result.reason,
+                "scheduler": scheduler, "kernel": kernel, "topology": topology, "scenario": result.scenario,
+                "verdict": result.verdict, "figures": result.figures, "failures": result.failures,
+                "reason": result.reason,
             })
         })
         .collect();

@@ -78,6 +78,14 @@ pub fn nodes() -> Result<Vec<(u32, Cpus)>> {
     Ok(nodes)
 }
 
+/// Nodes that have memory and no CPUs.
+pub fn nodes_without_cpus() -> Result<Vec<u32>> {
+    let with_memory = read_list("/sys/devices/system/node/has_memory")?;
+    let with_cpus: Vec<u32> = nodes()?.into_iter().map(|(id, _)| id).collect();
+    let ids = with_memory.into_iter().filter_map(|id| u32::try_from(id).ok());
+    Ok(ids.filter(|id| !with_cpus.contains(id)).collect())
+}
+
 /// Nodes and caches, for people: `node 0: llc 0-1, llc 2-3`, one node a line.
 pub fn describe_topology() -> Result<String> {
     let llcs = llcs()?;

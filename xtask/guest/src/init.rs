@@ -134,7 +134,9 @@ fn run_scenario(name: &str) -> ExitCode {
 
 fn dispatch(name: &str, context: &mut Context) -> Result<()> {
     if name == DEMO {
-        return demo::run(context);
+        let scheduler = &context.plan.scheduler;
+        let run = demo::of(scheduler).with_context(|| format!("{scheduler} has no demonstration"))?;
+        return run(context);
     }
     match scenarios::implementation(name) {
         Some(run) => run(context),

@@ -24,6 +24,8 @@ mod kmsg;
 #[cfg(feature = "init")]
 mod mounts;
 #[cfg(feature = "init")]
+mod profile;
+#[cfg(feature = "init")]
 mod runner;
 #[cfg(feature = "init")]
 mod scheduler;

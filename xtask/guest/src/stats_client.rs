@@ -61,6 +61,17 @@ impl Stats {
         self.0[name].as_u64().with_context(|| format!("the statistics hold no counter {name}"))
     }
 
+    /// All CPUs that the entries of the top level's object `place` name in their `cpus` lists.
+    pub fn cpus_in(&self, place: &str) -> Result<Cpus> {
+        let map = self.0[place].as_object().with_context(|| format!("the statistics hold no {place}"))?;
+        let mut all = Cpus::new();
+        for value in map.values() {
+            let text = value["cpus"].as_str().with_context(|| format!("one of the {place} has no cpus"))?;
+            all.extend(cpulist::parse(text).with_context(|| format!("{text:?} is not a CPU list"))?);
+        }
+        Ok(all)
+    }
+
     /// Every domain, by number.
     pub fn domains(&self) -> Result<Vec<DomainStats>> {
         let map = self.0["domains"].as_object().context("the statistics hold no domains")?;

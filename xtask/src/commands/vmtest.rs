@@ -7,7 +7,7 @@ mod tests;
 use super::{build, setup};
 use crate::kernels::{Kernel, Matrix, Role};
 use crate::packages::FOR_ALL;
-use crate::progress::Step;
+use crate::progress::{self, Step};
 use crate::report::{self, Outcome};
 use crate::vm::accel::Accel;
 use crate::vm::session::{Event, Limits};
@@ -18,18 +18,20 @@ use crate::{paths, status};
 use anyhow::Result;
 use guest::protocol::{Mode, Plan, Record};
 use guest::scenarios::{self as table, KernelNeed, ScenarioInfo};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
-
-/// The scheduler that the scenarios are about.
-const SCHEDULER: &str = "domain-balancer";
 
 /// Options of `vmtest`.
 #[derive(clap::Args, Default)]
 pub struct Args {
     /// Scenarios to run [default: all]
     pub scenarios: Vec<String>,
+    /// Scheduler to test; may be repeated [default: all]
+    #[arg(long = "scheduler", value_name = "NAME")]
+    pub schedulers: Vec<String>,
     /// Kernel: debian:SERIES, host or the path of an image; may be repeated [default: those of ci/kernels.toml]
     #[arg(long = "kernel", value_name = "KERNEL")]
     pub kernels: Vec<String>,
@@ -45,6 +47,9 @@ pub struct Args {
     /// Seed of every random choice in the guest [default: another one each time, and printed]
     #[arg(long)]
     pub seed: Option<u64>,
+    /// Machines at a time [default: one for each core where each takes one host thread, else 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub jobs: Option<u32>,
     /// Keep the logs of boots in which nothing failed, too
     #[arg(long)]
     pub keep: bool,
@@ -53,13 +58,15 @@ pub struct Args {
     pub scheduler_args: Vec<String>,
 }
 
-/// One machine with one kernel, and the scenarios that share it.
+/// One machine with one kernel and one scheduler, and the scenarios that share it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
     /// The kernel, as `--kernel` names it.
     pub kernel: String,
     /// The machine.
     pub topology: Spec,
+    /// The scheduler.
+    pub scheduler: String,
     /// The scenarios, in the table's order.
     pub scenarios: Vec<&'static ScenarioInfo>,
 }
@@ -89,7 +96,8 @@ pub fn main(args: &Args) -> Result<u8> {
 pub fn run(args: &Args) -> Result<(Tally, bool)> {
     let matrix = Matrix::read()?;
     let topology = args.topology.as_deref().map(Spec::parse).transpose()?;
-    let groups = plan_groups(&matrix, &select(&args.scenarios)?, &args.kernels, topology)?;
+    let schedulers = schedulers(&args.schedulers)?;
+    let groups = plan_groups(&matrix, &select(&args.scenarios)?, &schedulers, &args.kernels, topology)?;
     setup::ensure(FOR_ALL)?;
     let mut kernels = BTreeMap::new();
     for group in &groups {
@@ -97,24 +105,61 @@ pub fn run(args: &Args) -> Result<(Tally, bool)> {
             kernels.insert(group.kernel.clone(), matrix.image(&matrix.source(&group.kernel)?)?);
         }
     }
-    let host = Host::new(&build::guest()?, &[build::scheduler(SCHEDULER, false)?])?;
-    let mut runner =
-        Runner { args, host, dir: report::new_run_dir()?, seed: seed(args), outcomes: Vec::new() };
-    eprintln!("machine: {}; seed {}", runner.accel_name(), runner.seed);
+    let host = Host::new(&build::guest()?, &programs(&groups)?)?;
+    let runner = Runner { args, host, dir: report::new_run_dir()?, seed: seed(args) };
+    let jobs = runner.jobs().min(groups.len());
+    eprintln!("machine: {}, {jobs} at a time; seed {}", runner.accel_name(), runner.seed);
     let mut vm_failure = false;
-    for group in &groups {
-        if let Err(error) = runner.group(group, &kernels[&group.kernel]) {
-            // A machine that does not come up must not hide what the others show.
-            vm_failure = true;
-            eprintln!("error: {}", status::one_line(&error));
+    let mut outcomes = Vec::new();
+    for result in
+        side_by_side(jobs, &longest_first(&groups), |group| runner.group(group, &kernels[&group.kernel]))
+    {
+        match result {
+            Ok(more) => outcomes.extend(more),
+            Err(error) => {
+                // A machine that does not come up must not hide what the others show.
+                vm_failure = true;
+                eprintln!("error: {}", status::one_line(&error));
+            }
         }
     }
-    report::save(&runner.dir, &runner.outcomes)?;
+    report::save(&runner.dir, &outcomes)?;
     let mut tally = Tally::default();
-    for outcome in &runner.outcomes {
+    for outcome in &outcomes {
         tally.add(outcome.result.verdict);
     }
     Ok((tally, vm_failure))
+}
+
+/// The groups by how long they usually take: the long ones first leave the shortest wait for the last.
+fn longest_first(groups: &[Group]) -> Vec<&Group> {
+    let usual = |group: &&Group| group.scenarios.iter().map(|info| info.usual_seconds).sum::<u64>();
+    let mut sorted: Vec<&Group> = groups.iter().collect();
+    sorted.sort_by_key(|group| std::cmp::Reverse(usual(group)));
+    sorted
+}
+
+/// Does `work` on every item, `jobs` of them at a time, begun in their order; the results are in that order too.
+fn side_by_side<T: Sync, R: Send>(jobs: usize, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| {
+                while let Some((index, item)) = {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    items.get(index).map(|item| (index, item))
+                } {
+                    let result = work(item);
+                    // A worker that panicked holds no half-made state here.
+                    results.lock().unwrap_or_else(PoisonError::into_inner).push((index, result));
+                }
+            });
+        }
+    });
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.sort_by_key(|(index, _)| *index);
+    results.into_iter().map(|(_, result)| result).collect()
 }
 
 fn list() -> u8 {
@@ -122,6 +167,7 @@ fn list() -> u8 {
         println!("{:<9} {}", info.name, info.title);
         println!("{:<9}   holds: {}", "", info.bound);
         println!("{:<9}   machines: {}; about {} s", "", info.topologies.join(" "), info.usual_seconds);
+        println!("{:<9}   schedulers: {}", "", info.schedulers.join(" "));
     }
     0
 }
@@ -140,10 +186,28 @@ fn select(names: &[String]) -> Result<Vec<&'static ScenarioInfo>> {
     Ok(all.iter().filter(|info| names.is_empty() || names.iter().any(|name| fits(info, name))).collect())
 }
 
-/// Puts scenarios that want the same machine and kernel into one boot.
+/// The schedulers of these names, each once, in the order of [`build::schedulers`]; all that exist for no names.
+fn schedulers(names: &[String]) -> Result<Vec<String>> {
+    names.iter().try_for_each(|name| build::known(name))?;
+    let mut chosen = build::schedulers()?;
+    chosen.retain(|known| names.is_empty() || names.contains(known));
+    Ok(chosen)
+}
+
+/// Builds the schedulers that these groups need.
+fn programs(groups: &[Group]) -> Result<Vec<PathBuf>> {
+    let needed: BTreeSet<&str> = groups.iter().map(|group| group.scheduler.as_str()).collect();
+    needed.into_iter().map(|name| build::scheduler(name, false)).collect()
+}
+
+/// Puts scenarios that want the same machine, kernel and scheduler into one boot.
+///
+/// # Errors
+/// When a kernel is not known or none of the scenarios concerns any of the schedulers (status 2).
 fn plan_groups(
     matrix: &Matrix,
     scenarios: &[&'static ScenarioInfo],
+    schedulers: &[String],
     kernels: &[String],
     topology: Option<Spec>,
 ) -> Result<Vec<Group>> {
@@ -155,26 +219,42 @@ fn plan_groups(
         matrix.source(kernel)?;
     }
     let mut groups: Vec<Group> = Vec::new();
-    let mut add = |kernel: &str, info: &'static ScenarioInfo| -> Result<()> {
+    let mut add = |kernel: &str, scheduler: &str, info: &'static ScenarioInfo| -> Result<()> {
         let specs: Result<Vec<Spec>> = match topology {
             Some(spec) => Ok(vec![spec]),
             None => info.topologies.iter().map(|text| Spec::parse(text)).collect(),
         };
         for topology in specs? {
-            match groups.iter_mut().find(|group| group.kernel == kernel && group.topology == topology) {
+            let same = |group: &&mut Group| {
+                group.kernel == kernel && group.topology == topology && group.scheduler == scheduler
+            };
+            match groups.iter_mut().find(same) {
                 Some(group) => group.scenarios.push(info),
-                None => groups.push(Group { kernel: kernel.to_owned(), topology, scenarios: vec![info] }),
+                None => groups.push(Group {
+                    kernel: kernel.to_owned(),
+                    topology,
+                    scheduler: scheduler.to_owned(),
+                    scenarios: vec![info],
+                }),
             }
         }
         Ok(())
     };
-    for kernel in chosen {
-        for info in scenarios.iter().filter(|info| info.kernel == KernelNeed::Any) {
-            add(kernel, info)?;
+    let places = chosen.into_iter().map(|kernel| (kernel, KernelNeed::Any));
+    let without = (matrix.with_role(Role::WithoutSchedExt), KernelNeed::WithoutSchedExt);
+    for (kernel, need) in places.chain([without]) {
+        for scheduler in schedulers {
+            for info in scenarios.iter().filter(|info| info.kernel == need && info.concerns(scheduler)) {
+                add(kernel, scheduler, info)?;
+            }
         }
     }
-    for info in scenarios.iter().filter(|info| info.kernel == KernelNeed::WithoutSchedExt) {
-        add(matrix.with_role(Role::WithoutSchedExt), info)?;
+    if groups.is_empty() {
+        let names: Vec<&str> = scenarios.iter().map(|info| info.name).collect();
+        let (names, schedulers) = (names.join(", "), schedulers.join(", "));
+        return Err(status::usage(format!(
+            "nothing to run: scenario {names} does not concern {schedulers}; see cargo xtask vmtest --list"
+        )));
     }
     Ok(groups)
 }
@@ -190,10 +270,21 @@ struct Runner<'a> {
     host: Host,
     dir: PathBuf,
     seed: u64,
-    outcomes: Vec<Outcome>,
 }
 
 impl Runner<'_> {
+    fn accel(&self) -> Accel {
+        if self.args.deterministic.is_some() { Accel::TcgSingle } else { self.host.accel }
+    }
+
+    /// How many machines run side by side. One that takes a single host thread leaves the other cores idle; any other
+    /// would disturb its neighbour's clock.
+    fn jobs(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let fitting = if self.accel() == Accel::TcgSingle { cores } else { 1 };
+        self.args.jobs.map_or(fitting, |jobs| jobs as usize)
+    }
+
     fn accel_name(&self) -> &'static str {
         match self.args.deterministic {
             Some(_) => "emulation, deterministic",
@@ -202,17 +293,16 @@ impl Runner<'_> {
     }
 
     /// Boots one group; scenarios that a lost machine left behind get another boot.
-    fn group(&mut self, group: &Group, kernel: &Kernel) -> Result<()> {
+    fn group(&self, group: &Group, kernel: &Kernel) -> Result<Vec<Outcome>> {
+        let mut all = Vec::new();
         let mut left = group.scenarios.clone();
         for round in 1.. {
-            let place = format!("{}-{}-{round}", group.kernel, group.topology);
+            let place = format!("{}-{}-{}-{round}", group.scheduler, group.kernel, group.topology);
             let dir = self.dir.join(place.replace(['/', ':'], "-"));
             let (outcomes, rest) = self.boot(group, kernel, &left, &dir)?;
             let kept = self.args.keep || outcomes.iter().any(|outcome| outcome.bad());
-            for outcome in outcomes {
-                self.print(&outcome, &dir);
-                self.outcomes.push(outcome);
-            }
+            progress::pause(|| outcomes.iter().for_each(|outcome| self.print(outcome, &dir)));
+            all.extend(outcomes);
             if !kept {
                 // Nothing in there is of interest any more.
                 let _ = std::fs::remove_dir_all(&dir);
@@ -222,7 +312,7 @@ impl Runner<'_> {
             }
             left = rest;
         }
-        Ok(())
+        Ok(all)
     }
 
     /// One boot: the outcomes of what ran, and the scenarios that did not.
@@ -235,18 +325,18 @@ impl Runner<'_> {
     ) -> Result<(Vec<Outcome>, Vec<&'static ScenarioInfo>)> {
         let plan = Plan {
             scenarios: scenarios.iter().map(|info| info.name.to_owned()).collect(),
-            scheduler: SCHEDULER.to_owned(),
+            scheduler: group.scheduler.clone(),
             scheduler_args: self.args.scheduler_args.clone(),
             seconds: 0.0,
             seed: self.seed,
             mode: Mode::Test,
         };
-        let accel = if self.args.deterministic.is_some() { Accel::TcgSingle } else { self.host.accel };
-        let limits = limits(scenarios, accel);
+        let limits = limits(scenarios, self.accel());
         let deterministic = self.args.deterministic;
         let boot = Boot { kernel, topology: group.topology, deterministic, plan: &plan, limits, dir };
         let usual: u64 = scenarios.iter().map(|info| info.usual_seconds).sum();
-        let step = Step::new(format!("{} on {}", kernel.name, group.topology), usual);
+        let step =
+            Step::new(format!("{} with {} on {}", group.scheduler, kernel.name, group.topology), usual);
         let mut finished = 0;
         let session = self.host.boot(&boot, &mut |event| match event {
             Event::Console(line) => step.at(0, line),
@@ -266,8 +356,12 @@ impl Runner<'_> {
             if judged.not_run {
                 rest.push(*info);
             } else {
-                let (kernel, topology) = (group.kernel.clone(), group.topology.to_string());
-                outcomes.push(Outcome { kernel, topology, result: judged.result });
+                outcomes.push(Outcome {
+                    scheduler: group.scheduler.clone(),
+                    kernel: group.kernel.clone(),
+                    topology: group.topology.to_string(),
+                    result: judged.result,
+                });
             }
         }
         Ok((outcomes, rest))
@@ -287,9 +381,11 @@ impl Runner<'_> {
 
     /// The command that runs one scenario again as it ran here.
     fn again(&self, outcome: &Outcome) -> String {
-        let Outcome { kernel, topology, result } = outcome;
-        let mut command =
-            format!("cargo xtask vmtest {} --kernel {kernel} --topology {topology}", result.scenario);
+        let Outcome { scheduler, kernel, topology, result } = outcome;
+        let mut command = format!(
+            "cargo xtask vmtest {} --scheduler {scheduler} --kernel {kernel} --topology {topology}",
+            result.scenario
+        );
         if let Some(seed) = self.args.deterministic {
             command.push_str(&format!(" --deterministic={seed}"));
         }

@@ -93,30 +93,32 @@ impl Machine {
 
     /// A die is what carries a last-level cache in QEMU's CPU model, a socket is what carries a node.
     fn shape(&self, args: &mut Args) {
-        let Spec { nodes, llcs, cores, threads } = self.topology;
+        let Spec { nodes, llcs, cores, threads, .. } = self.topology;
         args.pair("-m", format!("{}M", self.memory_mib()));
         args.pair(
             "-smp",
             format!("{},sockets={nodes},dies={llcs},cores={cores},threads={threads}", self.topology.cpus()),
         );
-        if nodes == 1 {
+        let all = self.topology.all_nodes();
+        if all == 1 {
             return;
         }
-        let share = self.memory_mib() / nodes;
+        let share = self.memory_mib() / all;
         let per_node = self.topology.cpus_per_node();
-        for node in 0..nodes {
+        for node in 0..all {
             let (first, last) = (node * per_node, (node + 1) * per_node - 1);
+            let cpus = if node < nodes { format!(",cpus={first}-{last}") } else { String::new() };
             args.pair("-object", format!("memory-backend-ram,id=memory{node},size={share}M"));
-            args.pair("-numa", format!("node,nodeid={node},cpus={first}-{last},memdev=memory{node}"));
+            args.pair("-numa", format!("node,nodeid={node}{cpus},memdev=memory{node}"));
         }
-        for (from, to) in (0..nodes).flat_map(|from| (from + 1..nodes).map(move |to| (from, to))) {
+        for (from, to) in (0..all).flat_map(|from| (from + 1..all).map(move |to| (from, to))) {
             args.pair("-numa", format!("dist,src={from},dst={to},val={REMOTE_DISTANCE}"));
         }
     }
 
     /// The memory is split evenly between nodes, so it is rounded up to a multiple of their number.
     fn memory_mib(&self) -> u32 {
-        MEMORY_MIB.next_multiple_of(self.topology.nodes)
+        MEMORY_MIB.next_multiple_of(self.topology.all_nodes())
     }
 
     /// A panic ends QEMU (`panic=-1` reboots at once and `-no-reboot` turns that into an end); `nokaslr` keeps

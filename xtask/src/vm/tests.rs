@@ -17,9 +17,12 @@ fn spec(text: &str) -> Spec {
 
 #[test]
 fn specs_are_read_with_missing_parts_as_one() {
-    assert_eq!(spec("2n2l2c1t"), Spec { nodes: 2, llcs: 2, cores: 2, threads: 1 });
-    assert_eq!(spec("3c"), Spec { nodes: 1, llcs: 1, cores: 3, threads: 1 });
-    assert_eq!(spec("2n4t"), Spec { nodes: 2, llcs: 1, cores: 1, threads: 4 });
+    let plain = |nodes, llcs, cores, threads| Spec { nodes, llcs, cores, threads, memory_nodes: 0 };
+    assert_eq!(spec("2n2l2c1t"), plain(2, 2, 2, 1));
+    assert_eq!(spec("3c"), plain(1, 1, 3, 1));
+    assert_eq!(spec("2n4t"), plain(2, 1, 1, 4));
+    assert_eq!(spec("2n2l2c1t+1m"), Spec { memory_nodes: 1, ..plain(2, 2, 2, 1) });
+    assert_eq!((spec("4c+3m").all_nodes(), spec("4c+3m").cpus()), (4, 4));
     assert_eq!(spec("2n2l2c2t").cpus(), 16);
 }
 
@@ -32,10 +35,18 @@ fn a_wrong_spec_is_refused_with_the_place_that_is_wrong() {
         ("2c2n", "'n' at position 4 is out of order"),
         ("2n2n", "'n' at position 4 is out of order or given twice"),
         ("2n2", "must follow at position 4"),
-        ("0n", "0n is not within 1..=64"),
-        ("65c", "65c is not within"),
+        ("0n", "0n at position 2 is not within 1..=64"),
+        ("65c", "65c at position 3 is not within"),
         ("99999999999999999999c", "is not within"),
         ("8n8l2c", "128 CPUs are more than 64"),
+        ("2n+", "a number and a letter of m must follow at position 4"),
+        ("2n+1", "a letter of m must follow at position 5"),
+        ("2n+m", "no number before 'm' at position 4"),
+        ("2n+1c", "unexpected 'c' at position 5"),
+        ("2n+0m", "0m at position 5 is not within 1..=4"),
+        ("2n+1m+1m", "unexpected '+' at position 6"),
+        ("2n1m", "unexpected 'm' at position 4"),
+        ("+1m", "must follow at position 1"),
     ] {
         let error = Spec::parse(text).unwrap_err();
         assert_eq!(status::of(&error), status::USAGE);
@@ -48,14 +59,14 @@ fn a_wrong_spec_is_refused_with_the_place_that_is_wrong() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
     #[test]
-    fn a_spec_survives_printing_and_reading(nodes in 1u32..=4, llcs in 1u32..=4, cores in 1u32..=2, threads in 1u32..=2) {
-        let one = Spec { nodes, llcs, cores, threads };
+    fn a_spec_survives_printing_and_reading(nodes in 1u32..=4, llcs in 1u32..=4, cores in 1u32..=2, threads in 1u32..=2, memory_nodes in 0u32..=4) {
+        let one = Spec { nodes, llcs, cores, threads, memory_nodes };
         prop_assert_eq!(Spec::parse(&one.to_string()).unwrap(), one);
         prop_assert!(one.cpus() <= MAX_CPUS);
     }
 
     #[test]
-    fn no_text_makes_the_parser_panic(text in "[0-9nlctx ]{0,12}") {
+    fn no_text_makes_the_parser_panic(text in "[0-9nlctmx+ ]{0,12}") {
         let _ = Spec::parse(&text);
     }
 }
@@ -101,9 +112,21 @@ fn nodes_get_cpus_memory_and_distances() {
 }
 
 #[test]
+fn a_node_without_cpus_has_memory_and_distances() {
+    let args = machine("1n2c+1m", Accel::TcgMulti, None);
+    assert_eq!(values(&args, "-smp"), ["2,sockets=1,dies=1,cores=2,threads=1"]);
+    assert_eq!(
+        values(&args, "-numa"),
+        ["node,nodeid=0,cpus=0-1,memdev=memory0", "node,nodeid=1,memdev=memory1", "dist,src=0,dst=1,val=20"]
+    );
+    assert_eq!(values(&args, "-object").len(), 2);
+}
+
+#[test]
 fn the_memory_always_divides_among_the_nodes() {
     for nodes in 1..=8 {
-        let args = machine(&format!("{nodes}n"), Accel::Kvm, None);
+        let spec = if nodes > 4 { format!("2n+{}m", nodes - 4) } else { format!("{nodes}n") };
+        let args = machine(&spec, Accel::Kvm, None);
         let number = |text: &str| text.trim_end_matches('M').parse::<u32>().unwrap();
         let total = number(values(&args, "-m")[0]);
         let parts: u32 =

@@ -3,10 +3,11 @@
 //! them. The loads converge, no CPU stays idle, and the kernel's migrations between domains are as many as the moves
 //! that the scheduler counts as applied.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
+use super::windows;
 use crate::context::{Context, Skipped};
 use crate::cpulist::Cpus;
 use crate::evidence;
@@ -27,15 +28,7 @@ const IDLE_BOUND: f64 = 0.1;
 /// Migrations may differ from applied moves by this share (or by 2): moves in flight when the counters are read.
 const TOLERANCE: f64 = 0.1;
 
-const DEADLINE: Duration = Duration::from_secs(40);
-
-const SAMPLE: Duration = Duration::from_millis(100);
-
-/// Samples of one window (1 s).
-const WINDOW: usize = 10;
-
-/// Windows in a row within the bound that count as converged, and the windows measured after that.
-const STEADY_WINDOWS: usize = 3;
+const DEADLINE: Duration = Duration::from_secs(90);
 
 pub fn run(context: &mut Context) -> Result<()> {
     let arguments = ["--greedy-threshold", "0", "--interval", "1"];
@@ -55,7 +48,10 @@ pub fn run(context: &mut Context) -> Result<()> {
     let applied_before = scheduler.stats(context)?.counter("applied")?;
     pool.set_affinity(&cpus)?;
     context.step("hogs released");
-    let converged = wait_until_even(context, &pool, &domains)?;
+    let converged = windows::wait_until_steady(context, DEADLINE, |context| {
+        let hogs = windows::hogs(context, &pool, &domains)?;
+        Ok(figures::spread(&hogs).is_some_and(|spread| spread <= SPREAD_BOUND))
+    })?;
     match converged {
         Some(after) => context.figure("converged_after_seconds", after.as_secs_f64()),
         None => context.require_measured(false, || format!("the hogs were not even after {DEADLINE:?}")),
@@ -86,62 +82,22 @@ pub fn run(context: &mut Context) -> Result<()> {
     scheduler.stop(context)
 }
 
-/// Mean hogs per domain over one window.
-fn window(context: &mut Context, pool: &Pool, domains: &[Cpus]) -> Result<Vec<f64>> {
-    let mut samples = Vec::new();
-    for _ in 0..WINDOW {
-        context.sleep(SAMPLE);
-        samples.push(evidence::count_per_domain(domains, &pool.cpus()?));
-    }
-    Ok(figures::column_means(&samples))
-}
-
-/// Time from the release to the first of several even windows; None when there were none.
-fn wait_until_even(context: &mut Context, pool: &Pool, domains: &[Cpus]) -> Result<Option<Duration>> {
-    let begin = Instant::now();
-    let (mut first, mut steady) = (Duration::ZERO, 0);
-    while begin.elapsed() < DEADLINE {
-        let at = begin.elapsed();
-        let hogs = window(context, pool, domains)?;
-        if figures::spread(&hogs).is_some_and(|spread| spread <= SPREAD_BOUND) {
-            if steady == 0 {
-                first = at;
-            }
-            steady += 1;
-            if steady == STEADY_WINDOWS {
-                return Ok(Some(first));
-            }
-        } else {
-            steady = 0;
-        }
-    }
-    Ok(None)
-}
-
 /// Spread and idle time once the balancer has done its work.
 fn measure_steady(context: &mut Context, pool: &Pool, domains: &[Cpus]) -> Result<()> {
     let before = evidence::cpu_times()?;
-    let mut windows = Vec::new();
-    for _ in 0..STEADY_WINDOWS {
-        windows.push(window(context, pool, domains)?);
-    }
-    let passed = evidence::cpu_times_between(&before, &evidence::cpu_times()?);
-    let hogs = figures::column_means(&windows);
+    let hogs = windows::steady_hogs(context, pool, domains)?;
+    let (idle, cpu) = windows::most_idle(&before, &evidence::cpu_times()?);
     let spread = figures::spread(&hogs).unwrap_or(f64::INFINITY);
-    let idle = passed.iter().map(|time| time.idle / (time.busy + time.idle).max(0.01)).fold(0.0, f64::max);
-    let shown: Vec<String> = hogs.iter().map(|hogs| format!("{hogs:.2}")).collect();
+    let shown = windows::shown(&hogs);
     context.figure("spread", spread);
     context.figure("most_idle_share", idle);
-    context.text_figure("hogs_per_domain", shown.join(" "));
+    context.text_figure("hogs_per_domain", shown.as_str());
     context.require_measured(spread <= SPREAD_BOUND, || {
-        format!(
-            "spread of the hogs over the domains is {spread:.2} ({}), bound {SPREAD_BOUND}",
-            shown.join(" ")
-        )
+        format!("spread of the hogs over the domains is {spread:.2} ({shown}), bound {SPREAD_BOUND}")
     });
     context.require_measured(idle <= IDLE_BOUND, || {
         format!(
-            "a CPU was idle {:.0} % of the time beside waiting hogs, bound {:.0} %",
+            "CPU {cpu} was idle {:.0} % of the time beside waiting hogs, bound {:.0} %",
             idle * 100.0,
             IDLE_BOUND * 100.0
         )

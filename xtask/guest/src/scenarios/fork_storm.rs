@@ -12,6 +12,7 @@ use nix::unistd::{Pid, execv};
 
 use crate::context::Context;
 use crate::evidence;
+use crate::profile;
 use crate::scheduler::Scheduler;
 use crate::sys::{self, SharedCounters};
 
@@ -28,7 +29,7 @@ const TOLERANCE: i64 = 8;
 
 pub fn run(context: &mut Context) -> Result<()> {
     let parents = evidence::online()?.len();
-    let mut scheduler = Scheduler::start(context, &["--interval", "1"])?;
+    let mut scheduler = Scheduler::start(context, profile::of(context)?.brisk)?;
     scheduler.stats_when(context, DEADLINE, |_| true)?;
     let before = Tasks::read(context, &scheduler)?;
     let reaped = SharedCounters::new(parents)?;

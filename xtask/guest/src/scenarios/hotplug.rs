@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! 17: CPUs go off and on under load with a monitor attached. Nobody is seen on an offline CPU; the scheduler survives
-//! or restarts in place, by itself, and its domains are those of the machine again.
+//! or restarts in place, by itself, and the CPUs that it reports are those of the machine again.
 //!
 //! The load leaves some CPUs idle at times, and the bound is wide: a restart in place loads and verifies its BPF program
 //! again, which is slow where one host core carries every emulated CPU, and slower beside load.
@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use crate::context::{Context, Skipped};
 use crate::cpulist::Cpus;
 use crate::evidence;
+use crate::profile::{self, Profile};
 use crate::scheduler::{Scheduler, program};
 use crate::workers::{Job, Pool};
 
@@ -36,7 +37,8 @@ pub fn run(context: &mut Context) -> Result<()> {
     if candidates.is_empty() || online.len() < 2 {
         return Err(Skipped("no CPU of this machine can be switched off".into()).into());
     }
-    let mut scheduler = Scheduler::start(context, &["--interval", "1"])?;
+    let profile = profile::of(context)?;
+    let mut scheduler = Scheduler::start(context, profile.brisk)?;
     scheduler.stats_when(context, BACK, |_| true)?;
     let mut monitor = Command::new(program(context))
         .args(["--monitor", "1"])
@@ -48,12 +50,15 @@ pub fn run(context: &mut Context) -> Result<()> {
     jobs.extend(vec![Job::sleeper(Duration::from_millis(50)); online.len()]);
     let pool = Pool::start(&jobs)?;
     let mut longest = Duration::ZERO;
+    let mut used = Cpus::new();
     for cycle in 1..=CYCLES {
         let cpu = candidates[context.random.below(candidates.len())];
         context.step(format!("cycle {cycle}: CPU {cpu} off"));
+        used.insert(cpu);
         longest = longest.max(off_and_on(context, &mut scheduler, &pool, cpu)?);
     }
-    require_reported(context, &scheduler, &online)?;
+    require_used(context, &used)?;
+    require_reported(context, &scheduler, profile, &online)?;
     require_advancing(context, &pool)?;
     let shown = fs::metadata(MONITOR_LOG)?.len();
     let more =
@@ -125,16 +130,30 @@ fn require_nobody_on(context: &mut Context, pool: &Pool, cpu: usize) -> Result<(
     Ok(())
 }
 
-/// All CPUs are on again: the statistics must say so.
-fn require_reported(context: &mut Context, scheduler: &Scheduler, online: &Cpus) -> Result<()> {
-    let complete = scheduler.stats_when(context, BACK, |stats| {
-        stats.domains().is_ok_and(|domains| {
-            let reported: Cpus = domains.iter().flat_map(|domain| domain.cpus.iter().copied()).collect();
-            reported == *online
-        })
+/// A CPU that came back must run what is bound to it.
+fn require_used(context: &mut Context, cpus: &Cpus) -> Result<()> {
+    let jobs: Vec<Job> = cpus.iter().map(|&cpu| Job::spinner().on(&Cpus::from([cpu]))).collect();
+    let pool = Pool::start(&jobs)?;
+    let all =
+        context.wait_for(BACK, LOOK, |_| Ok(pool.progress().iter().all(|&count| count > 0).then_some(())))?;
+    context.require(all.is_some(), || {
+        format!("of CPUs {cpus:?}, which came back, one runs nothing of what is bound to it in {BACK:?}")
     });
+    Ok(())
+}
+
+/// All CPUs are on again: the statistics must say so, where they name CPUs at all.
+fn require_reported(
+    context: &mut Context,
+    scheduler: &Scheduler,
+    profile: &Profile,
+    online: &Cpus,
+) -> Result<()> {
+    let Some(place) = profile.cpus_in else { return Ok(()) };
+    let complete =
+        scheduler.stats_when(context, BACK, |stats| stats.cpus_in(place).is_ok_and(|cpus| cpus == *online));
     if let Err(error) = complete {
-        context.fail(format!("with all CPUs on again the reported domains do not hold them: {error:#}"));
+        context.fail(format!("with all CPUs on again the reported {place} do not hold them: {error:#}"));
     }
     Ok(())
 }

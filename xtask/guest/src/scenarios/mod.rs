@@ -3,7 +3,10 @@
 
 mod table;
 
-pub use table::{DEFAULT_TOPOLOGIES, KernelNeed, ScenarioInfo, all, find};
+pub use table::{
+    ACTIVE_PUSH, ALL_SCHEDULERS, CELL_SCHEDULER, DEFAULT_TOPOLOGIES, DOMAIN_BALANCER, KernelNeed,
+    ScenarioInfo, all, find,
+};
 
 #[cfg(feature = "init")]
 mod affinity_storm;
@@ -20,6 +23,8 @@ mod fork_storm;
 #[cfg(feature = "init")]
 mod hotplug;
 #[cfg(feature = "init")]
+mod huge_weight;
+#[cfg(feature = "init")]
 mod nice_shares;
 #[cfg(feature = "init")]
 mod pinned;
@@ -31,6 +36,10 @@ mod reported_domains;
 mod second_scheduler;
 #[cfg(feature = "init")]
 mod spread_out;
+#[cfg(feature = "init")]
+mod uneven_machine;
+#[cfg(feature = "init")]
+mod windows;
 
 #[cfg(feature = "init")]
 pub use running::{Run, implementation};
@@ -61,6 +70,8 @@ mod running {
             "19" => super::reported_domains::run,
             "20" => super::spread_out::run,
             "D1" => super::domain_moves::run,
+            "D2" => super::huge_weight::run,
+            "D3" => super::uneven_machine::run,
             _ => return None,
         })
     }

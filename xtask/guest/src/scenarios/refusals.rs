@@ -8,6 +8,7 @@ use anyhow::{Result, ensure};
 
 use crate::context::Context;
 use crate::evidence;
+use crate::profile::{self, BadArguments};
 use crate::scheduler::run_to_end;
 
 const BAD_USAGE: i32 = 2;
@@ -20,29 +21,22 @@ const NOBODY: u32 = 65534;
 const DEADLINE: Duration = Duration::from_secs(60);
 
 struct Refusal {
-    arguments: Vec<String>,
+    call: BadArguments,
     user: Option<u32>,
     status: i32,
-    /// What the line must name.
-    names: String,
-}
-
-impl Refusal {
-    fn bad(arguments: &[&str], names: &str) -> Self {
-        Self {
-            arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
-            user: None,
-            status: BAD_USAGE,
-            names: names.to_owned(),
-        }
-    }
 }
 
 pub fn run(context: &mut Context) -> Result<()> {
     ensure!(evidence::has_sched_ext(), "this kernel has no sched_ext: 5-no-ext is for it");
     let before = evidence::sched_ext()?;
-    let mut refusals = bad_arguments(evidence::online()?.len());
-    refusals.push(Refusal { user: Some(NOBODY), status: NO_RIGHTS, ..Refusal::bad(&[], "root") });
+    let mut calls = vec![
+        BadArguments::new(&["--no-such-option"], "--no-such-option"),
+        BadArguments::new(&["stray"], "stray"),
+    ];
+    calls.extend((profile::of(context)?.bad_arguments)(evidence::online()?.len()));
+    let bad = |call| Refusal { call, user: None, status: BAD_USAGE };
+    let mut refusals: Vec<Refusal> = calls.into_iter().map(bad).collect();
+    refusals.push(Refusal { call: BadArguments::new(&[], "root"), user: Some(NOBODY), status: NO_RIGHTS });
     for refusal in &refusals {
         require_refused(context, refusal)?;
     }
@@ -62,7 +56,7 @@ pub fn run(context: &mut Context) -> Result<()> {
 
 pub fn run_without_sched_ext(context: &mut Context) -> Result<()> {
     ensure!(!evidence::has_sched_ext(), "this kernel has sched_ext: boot one without it");
-    let refusal = Refusal { status: NO_SCHED_EXT, ..Refusal::bad(&[], "sched_ext") };
+    let refusal = Refusal { call: BadArguments::new(&[], "sched_ext"), user: None, status: NO_SCHED_EXT };
     require_refused(context, &refusal)?;
     let dry = run_to_end(context, &["--dry-run"], Some(NOBODY), DEADLINE)?;
     context.require(dry.status.code() == Some(0), || {
@@ -71,29 +65,8 @@ pub fn run_without_sched_ext(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// Command lines that are wrong on a machine with `cpus` CPUs, each with what the message must name.
-fn bad_arguments(cpus: usize) -> Vec<Refusal> {
-    let last = cpus - 1;
-    let mut refusals = vec![
-        Refusal::bad(&["--no-such-option"], "--no-such-option"),
-        Refusal::bad(&["--domains", "bogus"], "bogus"),
-        Refusal::bad(&["--domains", &format!("0-{last};0")], "0"),
-        Refusal::bad(&["--domains", &format!("0-{cpus}")], &cpus.to_string()),
-        Refusal::bad(&["--interval", "0"], "interval"),
-        Refusal::bad(&["--interval", "soon"], "soon"),
-        Refusal::bad(&["--slice-us", "0"], "slice-us"),
-        Refusal::bad(&["--load-half-life", "-1"], "-1"),
-        Refusal::bad(&["--greedy-threshold", "many"], "many"),
-        Refusal::bad(&["stray"], "stray"),
-    ];
-    if last > 0 {
-        refusals.push(Refusal::bad(&["--domains", &format!("0-{}", last - 1)], &last.to_string()));
-    }
-    refusals
-}
-
 fn require_refused(context: &mut Context, refusal: &Refusal) -> Result<()> {
-    let arguments: Vec<&str> = refusal.arguments.iter().map(String::as_str).collect();
+    let arguments: Vec<&str> = refusal.call.arguments.iter().map(String::as_str).collect();
     let finished = run_to_end(context, &arguments, refusal.user, DEADLINE)?;
     let what = match refusal.user {
         Some(_) => "started without root".to_owned(),
@@ -107,25 +80,9 @@ fn require_refused(context: &mut Context, refusal: &Refusal) -> Result<()> {
     });
     context
         .require(lines.len() == 1, || format!("{what}: expected one line, it said {}: {said}", lines.len()));
-    context.require(said.contains(&refusal.names), || {
-        format!("{what}: the line must name {:?}, it said: {said}", refusal.names)
+    context.require(said.contains(&refusal.call.names), || {
+        format!("{what}: the line must name {:?}, it said: {said}", refusal.call.names)
     });
     context.require(!said.contains("panicked") && !said.contains("backtrace"), || format!("{what}: {said}"));
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn masks_are_wrong_for_the_machine_they_are_made_for() {
-        let texts =
-            |cpus| -> Vec<String> { bad_arguments(cpus).iter().map(|bad| bad.arguments.join(" ")).collect() };
-        let eight = texts(8);
-        for wrong in ["--domains 0-7;0", "--domains 0-8", "--domains 0-6"] {
-            assert!(eight.iter().any(|text| text == wrong), "{wrong} is missing");
-        }
-        assert!(!texts(1).iter().any(|text| text == "--domains 0-0"), "a mask of all CPUs is right");
-    }
 }

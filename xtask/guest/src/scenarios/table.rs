@@ -10,6 +10,18 @@ pub enum KernelNeed {
     WithoutSchedExt,
 }
 
+/// Schedulers that scenarios concern, by package name. One whose package does not exist yet is not run.
+pub const ALL_SCHEDULERS: &[&str] = &["domain-balancer", "cell-scheduler", "active-push"];
+
+/// Only domain-balancer.
+pub const DOMAIN_BALANCER: &[&str] = &["domain-balancer"];
+
+/// Only cell-scheduler.
+pub const CELL_SCHEDULER: &[&str] = &["cell-scheduler"];
+
+/// Only active-push.
+pub const ACTIVE_PUSH: &[&str] = &["active-push"];
+
 /// One scenario as the host sees it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ScenarioInfo {
@@ -21,6 +33,8 @@ pub struct ScenarioInfo {
     pub bound: &'static str,
     /// Machines to boot it on, one boot each (`2n2l2c1t`: 2 nodes × 2 LLCs × 2 cores × 1 thread).
     pub topologies: &'static [&'static str],
+    /// Schedulers that it concerns: it runs once against each of them that exists.
+    pub schedulers: &'static [&'static str],
     /// Kernels to boot it on.
     pub kernel: KernelNeed,
     /// The guest kills the scenario after this many guest seconds and reports a failure.
@@ -43,6 +57,7 @@ const fn info(
         title,
         bound,
         topologies: DEFAULT_TOPOLOGIES,
+        schedulers: ALL_SCHEDULERS,
         kernel: KernelNeed::Any,
         // Slow emulation must not fail a scenario: four times the usual time, and room for attach and detach.
         timeout_seconds: usual_seconds * 4 + 120,
@@ -81,17 +96,45 @@ const TABLE: &[ScenarioInfo] = &[
         50,
     ),
     ScenarioInfo {
+        schedulers: DOMAIN_BALANCER,
         topologies: &["1n1l1c1t", "1n1l3c1t", "1n1l2c2t", "1n2l2c1t", "2n2l2c1t"],
         ..info("19", "topologies: 1 CPU, 3 CPUs, SMT, 2 LLC, 2x2 NUMA", "reported domains = sysfs", 18)
     },
-    info("20", "8 hogs started in LLC 0, then unpinned", "every LLC used in 30 s", 8),
-    info(
-        "D1",
-        "hogs forced into one domain, stealing off",
-        "loads converge (spread at most 0.25); domain changes traced = moves applied",
-        25,
-    ),
+    ScenarioInfo {
+        schedulers: DOMAIN_BALANCER,
+        ..info("20", "8 hogs started in LLC 0, then unpinned", "every LLC used in 30 s", 8)
+    },
+    ScenarioInfo {
+        schedulers: DOMAIN_BALANCER,
+        ..info(
+            "D1",
+            "hogs forced into one domain, stealing off",
+            "loads converge (spread at most 0.25); domain changes traced = moves applied",
+            25,
+        )
+    },
+    ScenarioInfo {
+        schedulers: DOMAIN_BALANCER,
+        ..info("D2", "one task of huge weight on a saturated host", "no CPU idle beside waiting hogs", 22)
+    },
+    ScenarioInfo {
+        schedulers: DOMAIN_BALANCER,
+        topologies: &["2n2l2c1t+1m"],
+        ..info(
+            "D3",
+            "unequal LLCs, CPU-less node, sparse CPU numbers",
+            "hogs per CPU even over the domains (spread at most 0.4), no exit",
+            18,
+        )
+    },
 ];
+
+impl ScenarioInfo {
+    /// Whether it runs against this scheduler.
+    pub fn concerns(&self, scheduler: &str) -> bool {
+        self.schedulers.contains(&scheduler)
+    }
+}
 
 /// Every scenario, in the order in which they run.
 pub fn all() -> &'static [ScenarioInfo] {

@@ -17,6 +17,15 @@ fn reads_counters_and_domains_in_numeric_order() {
 }
 
 #[test]
+fn reads_the_cpus_of_any_object() {
+    let stats = parse(ANSWER).unwrap();
+    assert_eq!(stats.cpus_in("domains").unwrap(), Cpus::from([0, 1, 3, 4, 5]));
+    assert!(stats.cpus_in("cells").is_err());
+    let without = parse(r#"{"errno":0,"args":{"resp":{"cells":{"0":{"name":"x"}}}}}"#).unwrap();
+    assert!(without.cpus_in("cells").is_err());
+}
+
+#[test]
 fn refusals_and_garbage_are_errors() {
     assert!(parse(r#"{"errno":22,"args":{"resp":"no such target"}}"#).is_err());
     assert!(parse(r#"{"errno":0,"args":{}}"#).is_err());

@@ -9,6 +9,10 @@ fn names(scenarios: &[&'static ScenarioInfo]) -> Vec<&'static str> {
     scenarios.iter().map(|info| info.name).collect()
 }
 
+fn owned(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
 fn select_names(wanted: &[&str]) -> Vec<&'static str> {
     let wanted: Vec<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
     names(&select(&wanted).unwrap())
@@ -35,28 +39,28 @@ fn an_unknown_scenario_is_refused_with_the_known_ones() {
 #[test]
 fn scenarios_share_a_boot_where_machine_and_kernel_are_the_same() {
     let matrix = Matrix::read().unwrap();
-    let groups = plan_groups(&matrix, &select(&[]).unwrap(), &[], None).unwrap();
+    let two = owned(&["active-push", "domain-balancer"]);
+    let groups = plan_groups(&matrix, &select(&[]).unwrap(), &two, &[], None).unwrap();
     for kernel in matrix.supported() {
-        let on = |spec: &str| {
+        let on = |scheduler: &str, spec: &str| {
             let spec = Spec::parse(spec).unwrap();
-            let found: Vec<&Group> =
-                groups.iter().filter(|g| g.kernel == kernel && g.topology == spec).collect();
-            assert_eq!(found.len(), 1, "{kernel} {spec}");
-            names(&found[0].scenarios)
+            let fits = |g: &&Group| g.kernel == kernel && g.topology == spec && g.scheduler == scheduler;
+            let found: Vec<&Group> = groups.iter().filter(fits).collect();
+            assert!(found.len() <= 1, "{kernel} {spec}");
+            found.first().map_or(Vec::new(), |group| names(&group.scenarios))
         };
-        assert_eq!(on("1n1l3c1t"), ["19"]);
-        let main = on("2n2l2c1t");
-        assert!(
-            main.contains(&"1")
-                && main.contains(&"19")
-                && main.contains(&"D1")
-                && !main.contains(&"5-no-ext")
-        );
+        assert_eq!(on("domain-balancer", "1n1l3c1t"), ["19"]);
+        let main = on("domain-balancer", "2n2l2c1t");
+        assert!(["1", "19", "D1"].iter().all(|name| main.contains(name)) && !main.contains(&"5-no-ext"));
+        let other = on("active-push", "2n2l2c1t");
+        assert!(["1", "7", "17"].iter().all(|name| other.contains(name)));
+        assert!(["D1", "19", "5-no-ext"].iter().all(|name| !other.contains(name)));
+        assert!(on("active-push", "1n1l3c1t").is_empty() && on("cell-scheduler", "2n2l2c1t").is_empty());
     }
     let without = matrix.with_role(Role::WithoutSchedExt);
     let last: Vec<&Group> = groups.iter().filter(|group| group.kernel == without).collect();
-    assert_eq!(last.len(), 1);
-    assert_eq!(names(&last[0].scenarios), ["5-no-ext"]);
+    assert_eq!(last.iter().map(|group| &group.scheduler).collect::<Vec<_>>(), two.iter().collect::<Vec<_>>());
+    assert!(last.iter().all(|group| names(&group.scenarios) == ["5-no-ext"]));
 }
 
 #[test]
@@ -64,10 +68,39 @@ fn options_override_kernels_and_machines() {
     let matrix = Matrix::read().unwrap();
     let spec = Spec::parse("4c").unwrap();
     let scenarios = select(&["19".into()]).unwrap();
-    let groups = plan_groups(&matrix, &scenarios, &["debian:6.18".into()], Some(spec)).unwrap();
-    assert_eq!(groups, [Group { kernel: "debian:6.18".into(), topology: spec, scenarios }]);
-    let wrong = plan_groups(&matrix, &select(&[]).unwrap(), &["nonsense".into()], None);
+    let one = owned(&["domain-balancer"]);
+    let groups = plan_groups(&matrix, &scenarios, &one, &["debian:6.18".into()], Some(spec)).unwrap();
+    let scheduler = "domain-balancer".to_owned();
+    assert_eq!(groups, [Group { kernel: "debian:6.18".into(), topology: spec, scheduler, scenarios }]);
+    let wrong = plan_groups(&matrix, &select(&[]).unwrap(), &one, &["nonsense".into()], None);
     assert_eq!(status::of(&wrong.unwrap_err()), status::USAGE);
+}
+
+#[test]
+fn scenarios_that_concern_none_of_the_schedulers_are_refused() {
+    let matrix = Matrix::read().unwrap();
+    let scenarios = select(&["d1".into()]).unwrap();
+    let error = plan_groups(&matrix, &scenarios, &owned(&["active-push"]), &[], None).unwrap_err();
+    assert_eq!(status::of(&error), status::USAGE);
+    let line = status::one_line(&error);
+    assert!(line.contains("D1") && line.contains("active-push"), "{line}");
+}
+
+#[test]
+fn schedulers_are_chosen_once_and_by_name() {
+    let known = build::schedulers().unwrap();
+    assert_eq!(schedulers(&[]).unwrap(), known);
+    assert_eq!(schedulers(&owned(&["domain-balancer", "domain-balancer"])).unwrap(), ["domain-balancer"]);
+    let error = schedulers(&owned(&["domain-balancer", "nobody"])).unwrap_err();
+    assert_eq!(status::of(&error), status::USAGE);
+    assert!(status::one_line(&error).contains("'nobody'"));
+}
+
+#[test]
+fn every_scheduler_of_the_workspace_is_tested() {
+    for name in build::schedulers().unwrap() {
+        assert!(table::ALL_SCHEDULERS.contains(&name.as_str()), "{name} is in no scenario's list");
+    }
 }
 
 #[test]
@@ -108,7 +141,46 @@ fn an_outcome_is_one_line_with_its_figures() {
         failures: Vec::new(),
         reason: String::new(),
     };
-    let outcome = Outcome { kernel: "debian:7.3".into(), topology: "2n2l2c1t".into(), result };
-    assert_eq!(outcome.line(), "pass         7         debian:7.3 2n2l2c1t  count=12 ratio=1.080 who=x");
+    let outcome = Outcome {
+        scheduler: "active-push".into(),
+        kernel: "debian:7.3".into(),
+        topology: "2n2l2c1t".into(),
+        result,
+    };
+    assert_eq!(
+        outcome.line(),
+        "pass         7         active-push debian:7.3 2n2l2c1t  count=12 ratio=1.080 who=x"
+    );
     assert!(!outcome.bad());
+}
+
+#[test]
+fn work_side_by_side_is_done_once_each_and_answered_in_order() {
+    let begun = std::sync::Mutex::new(Vec::new());
+    let items: Vec<usize> = (0..50).collect();
+    for jobs in [1, 2, 7] {
+        begun.lock().expect("no panic").clear();
+        let results = side_by_side(jobs, &items, |&item| {
+            begun.lock().expect("no panic").push(item);
+            std::thread::sleep(Duration::from_micros((item as u64 * 37) % 500));
+            item * 2
+        });
+        assert_eq!(results, items.iter().map(|item| item * 2).collect::<Vec<_>>());
+        let mut seen = begun.lock().expect("no panic").clone();
+        seen.sort_unstable();
+        assert_eq!(seen, items, "{jobs} jobs");
+    }
+}
+
+#[test]
+fn long_groups_are_begun_first() {
+    let group = |name: &str| Group {
+        kernel: "debian:7.3".into(),
+        topology: Spec::parse("1c").expect("a spec"),
+        scheduler: name.into(),
+        scenarios: table::all().iter().filter(|info| info.name == name).collect(),
+    };
+    let groups = [group("1"), group("15"), group("7")];
+    let order: Vec<&str> = longest_first(&groups).iter().map(|group| group.scheduler.as_str()).collect();
+    assert_eq!(order, ["15", "7", "1"]);
 }

@@ -11,7 +11,7 @@ fn names_are_unique_whatever_their_case() {
 
 #[test]
 fn every_promised_scenario_is_there() {
-    for name in ["1", "3", "4", "5", "6", "7", "8", "12", "15", "17", "19", "20", "D1"] {
+    for name in ["1", "3", "4", "5", "6", "7", "8", "12", "15", "17", "19", "20", "D1", "D2", "D3"] {
         assert!(find(name).is_some(), "scenario {name} is missing");
     }
     assert_eq!(find("d1").map(|info| info.name), Some("D1"));
@@ -33,4 +33,22 @@ fn every_scenario_can_be_booted_and_ends() {
 fn nineteen_boots_each_shape() {
     let shapes = find("19").map(|info| info.topologies).unwrap_or_default();
     assert_eq!(shapes, ["1n1l1c1t", "1n1l3c1t", "1n1l2c2t", "1n2l2c1t", "2n2l2c1t"]);
+}
+
+#[test]
+fn every_scenario_concerns_known_schedulers_and_the_special_ones_only_theirs() {
+    for info in all() {
+        assert!(!info.schedulers.is_empty(), "{}: concerns no scheduler", info.name);
+        assert!(info.schedulers.iter().all(|name| ALL_SCHEDULERS.contains(name)), "{}", info.name);
+        let only = match info.name.chars().next() {
+            Some('D') => Some(DOMAIN_BALANCER),
+            Some('C') => Some(CELL_SCHEDULER),
+            Some('P') => Some(ACTIVE_PUSH),
+            _ => None,
+        };
+        assert!(only.is_none_or(|only| info.schedulers == only), "{}: {:?}", info.name, info.schedulers);
+    }
+    let common = find("7").unwrap();
+    assert!(ALL_SCHEDULERS.iter().all(|name| common.concerns(name)));
+    assert!(!find("D1").unwrap().concerns("cell-scheduler") && !common.concerns("nobody"));
 }
