@@ -49,7 +49,7 @@ pub enum Ending {
     Kernel(ExitRecord),
 }
 
-/// Why a daemon cannot start.
+/// Why a daemon cannot start. Each cause stays a link of the chain of errors: its exit status is looked up there.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StartError {
@@ -57,10 +57,10 @@ pub enum StartError {
     #[error("cannot handle signals")]
     Signals(#[source] io::Error),
     /// This kernel or this user cannot run a scheduler.
-    #[error(transparent)]
+    #[error("{0}")]
     Preflight(#[from] PreflightError),
     /// Statistics cannot be served.
-    #[error(transparent)]
+    #[error("{0}")]
     Stats(#[from] StatsError),
 }
 
@@ -204,7 +204,7 @@ pub enum WatchError {
     #[error("cannot handle signals")]
     Signals(#[source] io::Error),
     /// As [`stats::monitor`].
-    #[error(transparent)]
+    #[error("{0}")]
     Monitor(#[from] MonitorError),
 }
 

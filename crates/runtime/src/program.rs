@@ -27,11 +27,11 @@ pub fn options<O: Parser>(name: &str) -> Result<O, ExitCode> {
 
 /// The status for the outcome of the work; an error is told in one line.
 ///
-/// `result`'s error is any that turns into a boxed one, `anyhow::Error` included.
-pub fn end<E: Into<Box<dyn StdError + Send + Sync>>>(name: &str, result: Result<(), E>) -> ExitCode {
+/// `result`'s error is an `anyhow::Error` or a boxed one. It is borrowed, never converted: a converted `anyhow::Error`
+/// hides its first cause, and with it the status.
+pub fn end<E: AsRef<dyn StdError + Send + Sync>>(name: &str, result: Result<(), E>) -> ExitCode {
     let Err(error) = result else { return ExitCode::SUCCESS };
-    let error: Box<dyn StdError + Send + Sync> = error.into();
-    let plain: &(dyn StdError + 'static) = &*error;
+    let plain: &(dyn StdError + 'static) = error.as_ref();
     eprintln!("{name}: {}", one_line(plain));
     ExitCode::from(status_of(plain))
 }

@@ -2,16 +2,35 @@
 //! The status for an outcome. An `ExitCode` says its number only by its debug text.
 
 use super::*;
-use crate::exit::{FAILURE, UsageError};
+use crate::daemon::StartError;
+use crate::exit::{FAILURE, STATS_SOCKET, UsageError};
+use crate::stats::StatsError;
 
 fn shown(code: ExitCode) -> String {
     format!("{code:?}")
 }
 
+type Boxed = Box<dyn StdError + Send + Sync>;
+
 #[test]
 fn success_is_zero_and_every_error_has_its_documented_status() {
-    let fine: Result<(), UsageError> = Ok(());
+    let fine: Result<(), Boxed> = Ok(());
     assert_eq!(shown(end("test", fine)), shown(ExitCode::SUCCESS));
-    assert_eq!(shown(end("test", Err(UsageError("--x: no".into())))), shown(ExitCode::from(USAGE)));
-    assert_eq!(shown(end("test", Err(std::io::Error::other("broken")))), shown(ExitCode::from(FAILURE)));
+    let bad: Boxed = UsageError("--x: no".into()).into();
+    assert_eq!(shown(end("test", Err(bad))), shown(ExitCode::from(USAGE)));
+    let broken: Boxed = std::io::Error::other("broken").into();
+    assert_eq!(shown(end("test", Err(broken))), shown(ExitCode::from(FAILURE)));
+}
+
+#[test]
+fn a_status_survives_every_way_to_the_end() {
+    let in_use = || StatsError::InUse { path: "/run/x".into() };
+    let status = |error: anyhow::Error| shown(end("test", Err(error)));
+    let expected = shown(ExitCode::from(STATS_SOCKET));
+    assert_eq!(status(in_use().into()), expected);
+    assert_eq!(status(anyhow::Error::from(StartError::Stats(in_use()))), expected);
+    assert_eq!(status(anyhow::Error::from(StartError::Stats(in_use())).context("starting")), expected);
+    assert_eq!(status(UsageError("--x: no".into()).into()), shown(ExitCode::from(USAGE)));
+    let line = crate::exit::one_line(&StartError::Stats(in_use()));
+    assert_eq!(line.matches("in use").count(), 1, "said once: {line}");
 }
