@@ -14,7 +14,7 @@ use crate::memory::{Access, Addr, Memory};
 use crate::object::{KconfigValue, LoadOptions, Object};
 use crate::registry::{Function, Registry};
 use crate::relocate::are_compatible;
-use crate::run::{Entry, Lines, LinkedFunction, Machine, Place, Program, ProgramId, ProgramType, UNLINKED};
+use crate::run::{Entry, LinkedFunction, Machine, Place, Program, ProgramId, ProgramType, UNLINKED};
 
 mod function;
 mod kconfig;
@@ -127,16 +127,7 @@ impl<'a, S> Linker<'a, S> {
             functions.map(|f| LinkedFunction { name: f.name.clone(), entry: UNLINKED, len: 0 }).collect();
         let places =
             (0u32..).zip(&object.functions).map(|(index, f)| ((f.section, f.offset), index)).collect();
-        let program = Program {
-            code: Vec::new(),
-            slots: Vec::new(),
-            functions,
-            externs: Vec::new(),
-            messages: Vec::new(),
-            entries: Vec::new(),
-            code_base,
-            lines: Lines::default(),
-        };
+        let program = Program::new(functions, code_base);
         let mut linker = Linker {
             object,
             target,

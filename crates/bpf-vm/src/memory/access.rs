@@ -132,6 +132,14 @@ impl Memory {
     #[inline]
     pub fn read(&self, addr: Addr, field: &Field) -> Result<u64, Fault> {
         let at = addr.offset(u64::from(field.offset));
+        // Plain fields of the usual widths need no copy of unknown length.
+        if field.bit_size == 0 && !field.signed {
+            match field.size {
+                8 => return self.read_u64(at),
+                4 => return self.read_u32(at).map(u64::from),
+                _ => {}
+            }
+        }
         let size = field.size.min(8);
         let bytes = self.bytes(at, size)?;
         let mut value = [0; 8];
@@ -148,6 +156,13 @@ impl Memory {
     #[inline]
     pub fn write(&mut self, addr: Addr, field: &Field, value: u64) -> Result<(), Fault> {
         let at = addr.offset(u64::from(field.offset));
+        if field.bit_size == 0 {
+            match field.size {
+                8 => return self.write_u64(at, value),
+                4 => return self.write_u32(at, value as u32),
+                _ => {}
+            }
+        }
         let size = field.size.min(8);
         let value = if field.bit_size == 0 {
             value
@@ -165,6 +180,7 @@ impl Memory {
     ///
     /// # Errors
     /// As [`Memory::bytes`].
+    #[inline]
     pub fn read_u64(&self, addr: Addr) -> Result<u64, Fault> {
         let bytes = self.bytes(addr, 8)?;
         Ok(u64::from_le_bytes(bytes.try_into().expect("eight bytes were asked for")))
@@ -174,6 +190,7 @@ impl Memory {
     ///
     /// # Errors
     /// As [`Memory::bytes`].
+    #[inline]
     pub fn read_u32(&self, addr: Addr) -> Result<u32, Fault> {
         let bytes = self.bytes(addr, 4)?;
         Ok(u32::from_le_bytes(bytes.try_into().expect("four bytes were asked for")))
@@ -183,16 +200,29 @@ impl Memory {
     ///
     /// # Errors
     /// As [`Memory::bytes_mut`].
+    #[inline]
     pub fn write_u64(&mut self, addr: Addr, value: u64) -> Result<(), Fault> {
-        self.write_bytes(addr, &value.to_le_bytes())
+        self.write_array(addr, value.to_le_bytes())
     }
 
     /// Writes 4 bytes at `addr`.
     ///
     /// # Errors
     /// As [`Memory::bytes_mut`].
+    #[inline]
     pub fn write_u32(&mut self, addr: Addr, value: u32) -> Result<(), Fault> {
-        self.write_bytes(addr, &value.to_le_bytes())
+        self.write_array(addr, value.to_le_bytes())
+    }
+
+    #[inline]
+    fn write_array<const N: usize>(&mut self, addr: Addr, bytes: [u8; N]) -> Result<(), Fault> {
+        let start = addr.low() as usize;
+        let region = self.regions.get_mut(addr.slot()).filter(|region| region.tag == addr.tag());
+        if let Some(place) = region.and_then(|region| region.data.get_mut(start..start + N)) {
+            place.copy_from_slice(&bytes);
+            return Ok(());
+        }
+        Err(self.access_fault(addr, N, true))
     }
 
     /// The text at `addr` up to its NUL, at most `max` bytes, from memory a program may read.

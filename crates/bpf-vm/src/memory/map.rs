@@ -262,7 +262,23 @@ impl Memory {
         !kind.is_array() && !kind.is_storage()
     }
 
-    /// Look-up by a program: the address of the value for the current CPU.
+    /// Look-up by a program in a map given by its handle: the address of the value for the current CPU, or 0.
+    #[inline]
+    pub(crate) fn lookup(&self, handle: u64, key: u64) -> Result<u64, Fault> {
+        let id = self.map_of(handle)?;
+        let map = self.map(id);
+        if map.def.kind == MapKind::Array
+            && map.def.key_size == 4
+            && let Some(key) = self.load::<4>(Addr(key))
+        {
+            let index = u32::from_le_bytes(key);
+            let value = map.values.offset(u64::from(index) * u64::from(map.distance));
+            return Ok(if index < map.def.max_entries { value.0 } else { 0 });
+        }
+        Ok(self.map_value(id, Addr(key), self.cpu)?.unwrap_or(Addr::NULL).0)
+    }
+
+    /// Look-up by a program: the address of the value for a CPU.
     #[inline]
     pub(crate) fn map_value(&self, id: u32, key: Addr, cpu: u32) -> Result<Option<Addr>, Fault> {
         let map = self.map(id);

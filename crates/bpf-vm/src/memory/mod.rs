@@ -15,6 +15,7 @@ use crate::btf::Btf;
 use crate::error::{Fault, FaultKind};
 
 mod access;
+mod elements;
 mod map;
 mod objects;
 mod storage;

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The loop that executes instructions.
 
+use std::hint::black_box;
+
 use super::alu::{compute, is_taken};
+use super::chains::with_chains;
+use super::step::{Do, Step};
 use super::{Frame, MAX_FRAMES, MAY_GOTO_LIMIT, UNLINKED, Vm};
 use crate::error::{Fault, FaultKind};
 use crate::insn::{Insn, Op};
@@ -17,23 +21,79 @@ type Stopped = (Fault, u32);
 /// Registers r0 to r10, the zero register, and padding that makes every 4-bit number a valid index.
 type Registers = [u64; 16];
 
-/// Matches an operation, with one arm for each of arithmetic and jumps: a single table for the compiler to jump
+/// What a part of a step does. `$attempt` turns a fault at this part into the end of the run.
+macro_rules! part {
+    (Load64, $vm:ident, $regs:ident, $step:ident, $pc:ident, $attempt:ident) => {
+        $regs[$step.dst()] = u64::from_le_bytes($attempt!($step, load($vm.mem, $regs[$step.b()], $step.off)))
+    };
+    (Load32, $vm:ident, $regs:ident, $step:ident, $pc:ident, $attempt:ident) => {
+        $regs[$step.dst()] = u32::from_le_bytes($attempt!($step, load($vm.mem, $regs[$step.b()], $step.off))).into()
+    };
+    (Store64, $vm:ident, $regs:ident, $step:ident, $pc:ident, $attempt:ident) => {{
+        let value = $regs[$step.b()].wrapping_add($step.imm.cast_unsigned());
+        $attempt!($step, store($vm.mem, $regs[$step.dst()], $step.off, value.to_le_bytes()));
+    }};
+    (Store32, $vm:ident, $regs:ident, $step:ident, $pc:ident, $attempt:ident) => {{
+        let value = $regs[$step.b()].wrapping_add($step.imm.cast_unsigned()) as u32;
+        $attempt!($step, store($vm.mem, $regs[$step.dst()], $step.off, value.to_le_bytes()));
+    }};
+    (Jump, $vm:ident, $regs:ident, $step:ident, $pc:ident, $attempt:ident) => {
+        $pc = $step.off as u32
+    };
+    (Jeq64, $($rest:tt)*) => { part!(@jump Jeq64, $($rest)*) };
+    (Jne64, $($rest:tt)*) => { part!(@jump Jne64, $($rest)*) };
+    (Jgt64, $($rest:tt)*) => { part!(@jump Jgt64, $($rest)*) };
+    (Jge64, $($rest:tt)*) => { part!(@jump Jge64, $($rest)*) };
+    (Jlt64, $($rest:tt)*) => { part!(@jump Jlt64, $($rest)*) };
+    (Jle64, $($rest:tt)*) => { part!(@jump Jle64, $($rest)*) };
+    (Jeq32, $($rest:tt)*) => { part!(@jump Jeq32, $($rest)*) };
+    (Jne32, $($rest:tt)*) => { part!(@jump Jne32, $($rest)*) };
+    (Jgt32, $($rest:tt)*) => { part!(@jump Jgt32, $($rest)*) };
+    (Jge32, $($rest:tt)*) => { part!(@jump Jge32, $($rest)*) };
+    (Jlt32, $($rest:tt)*) => { part!(@jump Jlt32, $($rest)*) };
+    (Jle32, $($rest:tt)*) => { part!(@jump Jle32, $($rest)*) };
+    (Jsgt32, $($rest:tt)*) => { part!(@jump Jsgt32, $($rest)*) };
+    (Jsge32, $($rest:tt)*) => { part!(@jump Jsge32, $($rest)*) };
+    (Jslt32, $($rest:tt)*) => { part!(@jump Jslt32, $($rest)*) };
+    (@jump $op:ident, $vm:ident, $regs:ident, $step:ident, $pc:ident, $attempt:ident) => {
+        if is_taken(Op::$op, $regs[$step.a()], $regs[$step.b()].wrapping_add($step.imm.cast_unsigned())) {
+            $pc = $step.off as u32;
+        }
+    };
+    ($op:ident, $vm:ident, $regs:ident, $step:ident, $pc:ident, $attempt:ident) => {
+        $regs[$step.dst()] =
+            compute(Op::$op, $regs[$step.a()], $regs[$step.b()].wrapping_add($step.imm.cast_unsigned()))
+    };
+}
+
+/// Matches what a step does, with one arm for each operation and each chain: a single table for the compiler to jump
 /// through, where a test for groups of operations would cost branches on every instruction.
 macro_rules! dispatch {
-    ($op:expr, $a:expr, $b:expr, $result:expr, $pc:ident = $target:expr, { $($arms:tt)* }) => {
-        dispatch!(@arms $op, $a, $b, $result, $pc = $target, { $($arms)* };
-            Add64 Sub64 Mul64 Div64 SDiv64 Mod64 SMod64 Or64 And64 Xor64 Lsh64 Rsh64 Arsh64 Neg64 Mov64
-            MovSx8To64 MovSx16To64 MovSx32To64
-            Add32 Sub32 Mul32 Div32 SDiv32 Mod32 SMod32 Or32 And32 Xor32 Lsh32 Rsh32 Arsh32 Neg32 Mov32
-            MovSx8To32 MovSx16To32 Swap16 Swap32 Swap64 Low16 Low32 Low64;
-            Jump Jeq64 Jne64 Jgt64 Jge64 Jlt64 Jle64 Jset64 Jsgt64 Jsge64 Jslt64 Jsle64
-            Jeq32 Jne32 Jgt32 Jge32 Jlt32 Jle32 Jset32 Jsgt32 Jsge32 Jslt32 Jsle32)
+    ($names:tt $arms:tt) => {
+        with_chains! { dispatch @chains $names
+            [Load64 Load32 Store64 Store32
+             Add64 Sub64 Mul64 Div64 SDiv64 Mod64 SMod64 Or64 And64 Xor64 Lsh64 Rsh64 Arsh64 Neg64 Mov64
+             MovSx8To64 MovSx16To64 MovSx32To64
+             Add32 Sub32 Mul32 Div32 SDiv32 Mod32 SMod32 Or32 And32 Xor32 Lsh32 Rsh32 Arsh32 Neg32 Mov32
+             MovSx8To32 MovSx16To32 Swap16 Swap32 Swap64 Low16 Low32 Low64 Jump]
+            [Jeq64 Jne64 Jgt64 Jge64 Jlt64 Jle64 Jset64 Jsgt64 Jsge64 Jslt64 Jsle64
+             Jeq32 Jne32 Jgt32 Jge32 Jlt32 Jle32 Jset32 Jsgt32 Jsge32 Jslt32 Jsle32]
+            $arms }
     };
-    (@arms $op:expr, $a:expr, $b:expr, $result:expr, $pc:ident = $target:expr, { $($arms:tt)* };
-            $($alu:ident)*; $($jump:ident)*) => {
-        match $op {
-            $(Op::$alu => $result = compute(Op::$alu, $a, $b),)*
-            $(Op::$jump => if is_taken(Op::$jump, $a, $b) { $pc = $target },)*
+    (@chains ($vm:ident, $regs:ident, $step:ident, $at:ident, $pc:ident, $code:ident, $attempt:ident, $out:lifetime)
+            [$($alu:ident)*] [$($jump:ident)*] { $($arms:tt)* } $($chain:ident: $first:ident $($part:ident)+;)*) => {
+        match $step.does {
+            $(Do::$alu => part!($alu, $vm, $regs, $step, $pc, $attempt),)*
+            $(Do::$jump => part!(@jump $jump, $vm, $regs, $step, $pc, $attempt),)*
+            $(Do::$chain => {
+                part!($first, $vm, $regs, $step, $pc, $attempt);
+                $(
+                    $at += u32::from($step.own);
+                    let Some(next) = $code.get($at as usize) else { continue $out };
+                    $step = next;
+                    part!($part, $vm, $regs, $step, $pc, $attempt);
+                )+
+            })*
             $($arms)*
         }
     };
@@ -50,62 +110,66 @@ impl<S> Vm<'_, S> {
         regs[1..6].copy_from_slice(&args);
         regs[10] = self.core.push_stack(self.mem).map_err(|fault| (fault, entry))?;
         let entered = Entered { frames: self.core.frames.len() };
-        let program = self.program;
-        let code = program.code.as_slice();
+        let (program, code) = (self.program, self.program.steps.as_slice());
         let mut pc = entry;
         let mut fuel = self.core.fuel;
         let mut may_goto = MAY_GOTO_LIMIT;
+        let vm = &mut *self;
         // Ends with a fault; a program that ends well returns from within.
         let stopped = 'run: loop {
-            let at = pc;
-            let Some(&insn) = code.get(at as usize) else {
+            let mut at = pc;
+            let Some(mut step) = code.get(at as usize) else {
                 break (Fault::violation("the code ends without an exit"), at);
             };
-            let Some(left) = fuel.checked_sub(1) else {
-                break (FaultKind::Budget(self.core.budget).into(), at);
-            };
-            fuel = left;
-            pc += 1;
-            let Insn { op, dst, src, off, imm } = insn;
-            let (dst, src) = (dst as usize & 15, src as usize & 15);
-            let a = regs[dst];
-            let b = regs[src].wrapping_add(imm.cast_unsigned());
+            let plain;
+            if fuel < step.len().into() {
+                if fuel == 0 {
+                    break (FaultKind::Budget(vm.core.budget).into(), at);
+                }
+                // The last few instructions of the budget, one by one.
+                plain = Step::plain(program.code[at as usize]);
+                step = &plain;
+            }
+            let end = at + step.len();
+            fuel -= u64::from(step.len());
+            pc = end;
             macro_rules! attempt {
-                ($action:expr) => {
+                ($step:ident, $action:expr) => {
                     match $action {
                         Ok(value) => value,
-                        Err(fault) => break 'run (fault, at),
+                        Err(fault) => {
+                            // The last instruction of the part failed; those behind it were not executed.
+                            let at = at + u32::from($step.own) - 1;
+                            fuel += u64::from(end - at - 1);
+                            break 'run (fault, at);
+                        }
                     }
                 };
             }
-            dispatch!(op, a, b, regs[dst], pc = off as u32, {
-                Op::Load64 => regs[dst] = u64::from_le_bytes(attempt!(load(self.mem, b, off))),
-                Op::Load32 => regs[dst] = u32::from_le_bytes(attempt!(load(self.mem, b, off))).into(),
-                Op::Store64 => attempt!(store(self.mem, a, off, b.to_le_bytes())),
-                Op::Store32 => attempt!(store(self.mem, a, off, (b as u32).to_le_bytes())),
-                Op::CallExtern => {
-                    self.core.fuel = fuel;
-                    self.core.site = at;
-                    let result = self.call_extern(imm as usize, &regs);
-                    fuel = self.core.fuel;
-                    regs[0] = attempt!(result);
+            dispatch!((vm, regs, step, at, pc, code, attempt, 'run) {
+                Do::CallExtern => {
+                    vm.core.fuel = fuel;
+                    vm.core.site = at;
+                    let result = vm.call_extern(step.imm as usize, &regs);
+                    fuel = vm.core.fuel;
+                    regs[0] = attempt!(step, result);
                 }
-                Op::CallLocal => {
-                    attempt!(self.call_local(at, off, &mut regs, &entered));
-                    pc = off as u32;
+                Do::CallLocal => {
+                    attempt!(step, vm.call_local(at, step.off, &mut regs, &entered));
+                    pc = step.off as u32;
                 }
-                Op::Exit => {
-                    if self.core.frames.len() == entered.frames {
-                        self.core.fuel = fuel;
+                Do::Exit => {
+                    if vm.core.frames.len() == entered.frames {
+                        vm.core.fuel = fuel;
                         return Ok(regs[0]);
                     }
-                    pc = self.return_to(&mut regs) + 1;
+                    pc = vm.return_to(&mut regs) + 1;
                 }
-                Op::MayGoto => match may_goto.checked_sub(1) {
+                Do::MayGoto => match may_goto.checked_sub(1) {
                     Some(left) => may_goto = left,
-                    None => pc = off as u32,
+                    None => pc = step.off as u32,
                 },
-                _ => attempt!(self.rare(insn, &mut regs)),
+                _ => attempt!(step, vm.rare(program.code[at as usize], &mut regs)),
             });
         };
         self.core.fuel = fuel;
@@ -119,7 +183,7 @@ impl<S> Vm<'_, S> {
             return Err(Fault::violation("call of an unknown function"));
         };
         let mut ctx = Ctx { mem: self.mem, state: self.state, core: self.core, program };
-        function(&mut ctx, [regs[1], regs[2], regs[3], regs[4], regs[5]]).map_err(|fault| fault.within(name))
+        function(&mut ctx, arguments(regs)).map_err(|fault| fault.within(name))
     }
 
     fn call_local(
@@ -182,6 +246,13 @@ impl<S> Vm<'_, S> {
     fn message(&self, index: i64) -> String {
         self.program.messages.get(index as usize).cloned().unwrap_or_default()
     }
+}
+
+/// r1 to r5, moved one by one: the registers were just written one by one, and a processor that is made to read two of
+/// them at once has to wait until both are in its cache.
+#[inline(always)]
+fn arguments(regs: &Registers) -> [u64; 5] {
+    [1, 2, 3, 4, 5].map(|register| black_box(regs[register]))
 }
 
 #[inline(always)]

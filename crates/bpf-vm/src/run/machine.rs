@@ -50,12 +50,13 @@ pub struct Machine<S> {
 
 impl<S> Machine<S> {
     pub(crate) fn new(
-        program: Program<S>,
+        mut program: Program<S>,
         mut memory: Memory,
         globals: BTreeMap<String, Place>,
         ksyms: BTreeMap<String, Addr>,
         ops: Vec<(String, String, ProgramId)>,
     ) -> Result<Machine<S>, Fault> {
+        program.steps = super::step::prepare(&program.code);
         let args = memory.alloc_bytes("context", MAX_ARGS as u32 * 8, Access::ReadOnly)?;
         Ok(Machine {
             program: Arc::new(program),

@@ -8,8 +8,10 @@ use crate::registry::Function;
 mod alu;
 mod atomics;
 pub(crate) mod builtins;
+mod chains;
 mod interpreter;
 mod machine;
+mod step;
 
 pub(crate) use alu::{constant, decides};
 pub(crate) use machine::Place;
@@ -57,6 +59,8 @@ pub(crate) struct Entry {
 /// Linked code and what it refers to; never changes after loading.
 pub(crate) struct Program<S> {
     pub code: Vec<Insn>,
+    /// The same in the form that runs; made when the code is complete.
+    steps: Vec<step::Step>,
     /// For each instruction: index of its slot within its function, as a disassembler counts.
     pub slots: Vec<u32>,
     pub functions: Vec<LinkedFunction>,
@@ -78,6 +82,21 @@ pub(crate) struct Lines {
 }
 
 impl<S> Program<S> {
+    /// A program without code.
+    pub(crate) fn new(functions: Vec<LinkedFunction>, code_base: Addr) -> Self {
+        Program {
+            code: Vec::new(),
+            steps: Vec::new(),
+            slots: Vec::new(),
+            functions,
+            externs: Vec::new(),
+            messages: Vec::new(),
+            entries: Vec::new(),
+            code_base,
+            lines: Lines::default(),
+        }
+    }
+
     /// Distance between the addresses of two BPF functions.
     pub(crate) const CODE_STEP: u64 = 8;
 

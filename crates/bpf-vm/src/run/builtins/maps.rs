@@ -24,10 +24,8 @@ pub(super) fn register<S>(registry: &mut Registry<S>) {
     ]);
 }
 
-fn lookup<S>(ctx: &mut Ctx<'_, S>, [map, key, ..]: [u64; 5]) -> Result<u64, Fault> {
-    let id = ctx.mem.map_of(map)?;
-    let value = ctx.mem.map_value(id, Addr(key), ctx.mem.cpu())?;
-    Ok(value.unwrap_or(Addr::NULL).0)
+pub(crate) fn lookup<S>(ctx: &mut Ctx<'_, S>, [map, key, ..]: [u64; 5]) -> Result<u64, Fault> {
+    ctx.mem.lookup(map, key)
 }
 
 fn lookup_percpu<S>(ctx: &mut Ctx<'_, S>, [map, key, cpu, ..]: [u64; 5]) -> Result<u64, Fault> {
