@@ -3,25 +3,32 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use balancer::Explanation;
-use clap::Parser;
 use domain_balancer::kernel;
 use domain_balancer::machine::Machine;
 use domain_balancer::options::Options;
-use domain_balancer::run::{self, Ending, Host, Totals};
+use domain_balancer::run::{self, Host, Totals};
 use domain_balancer::stats::Metrics;
+use runtime::daemon::Ending;
 use runtime::exit::ExitRecord;
 use runtime::signals::Wake;
-use sim::bpf::{BpfScheduler, Session};
+use sim::bpf::{Session, SimObject};
+use sim::report::Series;
 use topology::Topology;
+
+use crate::drive::{self, Attachment, Scheduler, World};
+
+/// Figures are taken so often at most, by time and over a run.
+const FIGURES_EVERY_NS: u64 = 50_000_000;
+const FIGURES: u64 = 400;
 
 /// What a run of the scheduler left behind.
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// The last statistics.
     pub metrics: Metrics,
-    /// Virtual time and statistics after each balancing round.
+    /// Virtual time and statistics after each balancing round, and some hundred times in between.
     pub history: Vec<(u64, Metrics)>,
     /// What each round decided and why, if the options ask for it: virtual time and explanation.
     pub explanations: Vec<(u64, Explanation)>,
@@ -29,43 +36,94 @@ pub struct Outcome {
     pub exits: Vec<ExitRecord>,
 }
 
+/// The scheduler with what it has learnt.
+pub struct DomainBalancer {
+    options: Options,
+    machine: Option<Machine>,
+    totals: Totals,
+    outcome: Outcome,
+}
+
+impl DomainBalancer {
+    /// Not attached yet.
+    pub fn new(options: Options) -> Self {
+        Self { options, machine: None, totals: Totals::default(), outcome: Outcome::default() }
+    }
+}
+
+impl Scheduler for DomainBalancer {
+    fn name(&self) -> &'static str {
+        domain_balancer::NAME
+    }
+
+    fn prepare(&mut self, now: &Topology) -> Result<Attachment> {
+        let spec = self.options.domains.adapted(now);
+        let machine = Machine::new(now.clone(), &spec, self.options.max_cpus_per_domain)?;
+        let setup = kernel::setup(&machine, &self.options)?;
+        self.machine = Some(machine);
+        Ok(Attachment { object: kernel::object_bytes(), setup })
+    }
+
+    fn run(&mut self, object: &mut SimObject, world: &mut World) -> Result<Ending> {
+        let machine = self.machine.as_ref().expect("prepare came first");
+        let mut host = SimHost { world, outcome: &mut self.outcome };
+        Ok(run::run(object, machine, &self.options, &mut host, &mut self.totals)?)
+    }
+
+    fn restarts(&mut self) {
+        self.totals.restarts += 1;
+    }
+
+    fn statistics(&self) -> Result<serde_json::Value> {
+        Ok(serde_json::to_value(&self.outcome.metrics)?)
+    }
+
+    fn series(&self) -> Vec<Series> {
+        let mut series: Vec<Series> = Vec::new();
+        for (at, metrics) in &self.outcome.history {
+            for (&id, domain) in &metrics.domains {
+                if id >= series.len() {
+                    series.resize_with(id + 1, || Series { name: String::new(), points: Vec::new() });
+                }
+                series[id].name = format!("domain {id} (CPUs {})", domain.cpus);
+                series[id].points.push((*at, domain.load));
+            }
+        }
+        series
+    }
+}
+
 /// Time and audience of the loop: the model's.
 struct SimHost<'a> {
-    session: &'a Session,
+    world: &'a mut World,
     outcome: &'a mut Outcome,
-    /// Time and busy time at the last report.
-    last: (u64, u64),
 }
 
 impl Host for SimHost<'_> {
     fn now_ns(&self) -> u64 {
-        self.session.now_ns()
+        self.world.now_ns()
     }
 
     fn wait(&mut self, timeout: Duration) -> Wake {
-        self.session.wait(timeout)
+        self.world.wait(timeout)
     }
 
     fn cpu_busy_pct(&mut self) -> f64 {
-        let (now, busy, cpus) = self.session.with(|sim| {
-            let kernel = &sim.kernel;
-            (kernel.now, kernel.metrics.busy_ns + kernel.metrics.rt_ns, kernel.online.len().max(1) as u64)
-        });
-        let (then, before) = std::mem::replace(&mut self.last, (now, busy));
-        let time = (now - then) * cpus;
-        if time == 0 { 0.0 } else { (busy - before) as f64 * 100.0 / time as f64 }
+        self.world.cpu_busy_pct()
     }
 
     fn wants_metrics(&self) -> bool {
-        false
+        // Fine enough for a chart, however long the interval and the run.
+        let last = self.outcome.history.last().map_or(0, |(at, _)| *at);
+        self.world.now_ns() >= last + FIGURES_EVERY_NS.max(self.world.end_ns() / FIGURES)
     }
 
     fn explain(&mut self, explanation: &Explanation) {
-        self.outcome.explanations.push((self.session.now_ns(), explanation.clone()));
+        self.outcome.explanations.push((self.world.now_ns(), explanation.clone()));
     }
 
     fn publish(&mut self, metrics: &Metrics) {
-        self.outcome.history.push((self.session.now_ns(), metrics.clone()));
+        self.outcome.history.push((self.world.now_ns(), metrics.clone()));
         self.outcome.metrics = metrics.clone();
     }
 }
@@ -73,10 +131,9 @@ impl Host for SimHost<'_> {
 /// Options from the words of a command line (without the program's name).
 ///
 /// # Errors
-/// What the scheduler itself would say about them.
+/// As [`drive::parse`], and what the scheduler itself would say about them.
 pub fn options(words: &[String]) -> Result<Options> {
-    let name = std::iter::once("domain-balancer".to_owned());
-    let options = Options::try_parse_from(name.chain(words.iter().cloned()))?;
+    let options: Options = drive::parse(domain_balancer::NAME, words)?;
     options.check()?;
     Ok(options)
 }
@@ -85,44 +142,9 @@ pub fn options(words: &[String]) -> Result<Options> {
 /// the real program would.
 ///
 /// # Errors
-/// When the scheduler cannot be set up or loaded, or an invariant breaks.
+/// As [`drive::drive`].
 pub fn run(session: &Session, topology: &Topology, options: &Options) -> Result<Outcome> {
-    let mut outcome = Outcome::default();
-    let mut totals = Totals::default();
-    loop {
-        let machine = machine(session, topology, options)?;
-        let setup = kernel::setup(&machine, options)?;
-        let scheduler = BpfScheduler::load(kernel::object_bytes(), &setup, topology.nr_cpu_ids())
-            .context("domain-balancer does not load on the model")?;
-        session.with(|sim| sim.attach(scheduler)).context("domain-balancer cannot be attached")?;
-        let mut object = session.object();
-        let mut host = SimHost { session, outcome: &mut outcome, last: (session.now_ns(), 0) };
-        let ending = run::run(&mut object, &machine, options, &mut host, &mut totals)?;
-        if let Some(violation) = session.violation() {
-            bail!("{violation}");
-        }
-        match ending {
-            Ending::Shutdown => {
-                session.with(sim::Sim::detach);
-                return Ok(outcome);
-            }
-            Ending::Kernel(record) => {
-                let again = record.should_restart();
-                outcome.exits.push(record);
-                if !again {
-                    return Ok(outcome);
-                }
-                totals.restarts += 1;
-            }
-        }
-    }
-}
-
-/// The machine as it is now: with the CPUs that are online at the moment.
-fn machine(session: &Session, topology: &Topology, options: &Options) -> Result<Machine> {
-    let mut topology = topology.clone();
-    session
-        .with(|sim| topology.cpus.iter_mut().for_each(|cpu| cpu.online = sim.kernel.online.contains(cpu.id)));
-    let spec = options.domains.adapted(&topology);
-    Machine::new(topology, &spec, options.max_cpus_per_domain)
+    let mut scheduler = DomainBalancer::new(options.clone());
+    let exits = drive::drive(session, topology, &mut scheduler)?;
+    Ok(Outcome { exits, ..scheduler.outcome })
 }

@@ -3,3 +3,5 @@
 //! virtual time.
 
 pub mod domain_balancer;
+pub mod drive;
+pub mod schedulers;

@@ -56,17 +56,51 @@ fn an_object_that_is_none_is_told_so() {
 }
 
 #[test]
-fn mistakes_are_status_2_and_named() {
-    let cases: [(&[&str], &str); 5] = [
+fn mistakes_are_one_line_and_status_2() {
+    let cases: [(&[&str], &str); 9] = [
         (&["--workload", "hugs"], "unknown workload 'hugs'"),
+        (&["--workload", "hogs:many"], "'many' is no count"),
+        (&["--workload", "no/such.json"], "cannot read no/such.json"),
         (&["--topology", "2q"], "--topology"),
+        (&["--topology", "none.toml"], "none.toml"),
         (&["--scheduler", "nobody"], "nobody"),
+        (&["--seconds", "-1"], "-1"),
         (&["--", "--slice-us", "0"], "--slice-us"),
         (&["--topology", "4c", "--", "--domains", "0-1;1-3"], "--domains"),
     ];
     for (words, expected) in cases {
         let output = sched_sim(words);
-        assert_eq!(output.status.code(), Some(2), "{words:?}: {}", text(&output.stderr));
-        assert!(text(&output.stderr).contains(expected), "{}", text(&output.stderr));
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {error}");
+        assert!(error.contains(expected) && error.lines().count() == 1, "{words:?}: {error}");
+        assert!(output.stdout.is_empty(), "{words:?}: {}", text(&output.stdout));
     }
+}
+
+#[test]
+fn yardsticks_take_no_options() {
+    let output = sched_sim(&["--scheduler", "shared-fifo", "--seconds", "0.1", "--", "--fifo"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("shared-fifo takes no options"), "{}", text(&output.stderr));
+    let output = sched_sim(&["--scheduler", "shared-fifo", "--topology", "2c", "--seconds", "0.1"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
+
+#[test]
+fn the_schedulers_own_help_is_there() {
+    let output = sched_sim(&["--", "--help"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output.stdout).contains("--greedy-threshold"), "{}", text(&output.stdout));
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_told_before_the_run() {
+    let file = std::env::temp_dir().join(format!("sched-sim-file-{}", std::process::id()));
+    std::fs::write(&file, b"").expect("a writable temporary folder");
+    let output = sched_sim(&["--seconds", "3600", "--out", file.to_str().expect("UTF-8")]);
+    std::fs::remove_file(&file).expect("it was there");
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("--out: cannot make the folder") && error.lines().count() == 1, "{error}");
+    assert!(output.stdout.is_empty(), "no hour was simulated");
 }

@@ -33,11 +33,28 @@ struct bpf_cpumask {
 
 struct kernfs_node {
 	u64 id;
+	const char *name;
+	struct kernfs_node *__parent;
+};
+
+struct cgroup;
+
+struct cgroup_subsys_state {
+	struct cgroup *cgroup;
+	struct cgroup_subsys_state *parent;
+	u64 serial_nr;
 };
 
 struct cgroup {
+	struct cgroup_subsys_state self;
 	struct kernfs_node *kn;
 	int level;
+	/* One a level, its own last. */
+	struct cgroup *ancestors[];
+};
+
+struct task_group {
+	struct cgroup_subsys_state css;
 };
 
 struct css_set {
@@ -63,10 +80,15 @@ struct task_struct {
 	u32 flags;
 	int pid;
 	int tgid;
+	int prio;
+	int static_prio;
+	unsigned int policy;
+	struct task_struct *group_leader;
 	int nr_cpus_allowed;
 	u16 migration_disabled;
 	const cpumask_t *cpus_ptr;
 	struct css_set *cgroups;
+	struct task_group *sched_task_group;
 	u64 start_time;
 	char comm[16];
 	cpumask_t cpus_mask;
@@ -100,6 +122,51 @@ struct scx_init_task_args {
 
 struct scx_exit_task_args {
 	bool cancelled;
+};
+
+enum scx_cpu_preempt_reason {
+	SCX_CPU_PREEMPT_RT = 0,
+	SCX_CPU_PREEMPT_DL = 1,
+	SCX_CPU_PREEMPT_STOP = 2,
+	SCX_CPU_PREEMPT_UNKNOWN = 3,
+};
+
+struct scx_cpu_acquire_args {
+};
+
+/* The task that takes the CPU is not one of the model's: there is no pointer to it here. */
+struct scx_cpu_release_args {
+	enum scx_cpu_preempt_reason reason;
+};
+
+struct scx_cgroup_init_args {
+	u32 weight;
+	u64 bw_period_us;
+	u64 bw_quota_us;
+	u64 bw_burst_us;
+};
+
+struct bpf_iter_css {
+	u64 __opaque[3];
+};
+
+enum bpf_cgroup_iter_order {
+	BPF_CGROUP_ITER_ORDER_UNSPEC = 0,
+	BPF_CGROUP_ITER_SELF_ONLY = 1,
+	BPF_CGROUP_ITER_DESCENDANTS_PRE = 2,
+	BPF_CGROUP_ITER_DESCENDANTS_POST = 3,
+	BPF_CGROUP_ITER_ANCESTORS_UP = 4,
+	BPF_CGROUP_ITER_CHILDREN = 5,
+};
+
+/* The counters that the model keeps. */
+struct scx_event_stats {
+	s64 SCX_EV_SELECT_CPU_FALLBACK;
+	s64 SCX_EV_DISPATCH_LOCAL_DSQ_OFFLINE;
+	s64 SCX_EV_DISPATCH_KEEP_LAST;
+	s64 SCX_EV_ENQ_SKIP_EXITING;
+	s64 SCX_EV_ENQ_SKIP_MIGRATION_DISABLED;
+	s64 SCX_EV_REFILL_SLICE_DFL;
 };
 
 struct scx_dump_ctx {
@@ -162,6 +229,7 @@ enum scx_enq_flags {
 
 enum scx_deq_flags {
 	SCX_DEQ_SLEEP = 1,
+	SCX_DEQ_SCHED_CHANGE = 1ULL << 33,
 };
 
 enum scx_wake_flags {
@@ -204,6 +272,12 @@ KEEP(bpf_cpumask);
 KEEP(kernfs_node);
 KEEP(cgroup);
 KEEP(css_set);
+KEEP(task_group);
+KEEP(scx_cpu_acquire_args);
+KEEP(scx_cpu_release_args);
+KEEP(scx_cgroup_init_args);
+KEEP(bpf_iter_css);
+KEEP(scx_event_stats);
 KEEP(task_struct);
 KEEP(scx_exit_info);
 KEEP(scx_init_task_args);
@@ -214,6 +288,8 @@ KEEP(scx_bpf_dsq_insert_vtime_args);
 KEEP(bpf_iter_task);
 KEEP(bpf_iter_scx_dsq);
 KEEP_ENUM(scx_public_consts);
+KEEP_ENUM(scx_cpu_preempt_reason);
+KEEP_ENUM(bpf_cgroup_iter_order);
 KEEP_ENUM(scx_dsq_id_flags);
 KEEP_ENUM(scx_ent_flags);
 KEEP_ENUM(scx_enq_flags);

@@ -44,6 +44,8 @@ pub const SCX_ENQ_DSQ_PRIQ: u64 = 1 << 57;
 
 /// Dequeued because it sleeps.
 pub const SCX_DEQ_SLEEP: u64 = 1;
+/// Dequeued because an attribute changes or it moves to another run queue.
+pub const SCX_DEQ_SCHED_CHANGE: u64 = 1 << 33;
 /// Dequeued to be enqueued again after an attribute change.
 pub const DEQUEUE_SAVE: u64 = 2;
 
@@ -102,6 +104,8 @@ pub const SCX_EXIT_ERROR_BPF: i32 = 1025;
 /// A task waited beyond the watchdog.
 pub const SCX_EXIT_ERROR_STALL: i32 = 1026;
 
+/// `p->flags`: the idle task of a CPU.
+pub const PF_IDLE: u32 = 2;
 /// `p->flags`: exiting.
 pub const PF_EXITING: u32 = 4;
 /// `p->flags`: kernel thread.
@@ -114,6 +118,8 @@ pub const SCX_DSP_MAX_LOOPS: u32 = 32;
 pub const ENOENT: i32 = 2;
 /// Out of memory.
 pub const ENOMEM: i32 = 12;
+/// Too small.
+pub const EACCES: i32 = 13;
 /// Nothing idle.
 pub const EBUSY: i32 = 16;
 /// Is there already.

@@ -72,6 +72,8 @@ pub struct Config {
     pub history: usize,
     /// Timeline entries kept for pictures; 0: none.
     pub timeline: usize,
+    /// Tasks that real-time tasks starve get 5 % of their CPU, as on kernels from 7.0 on.
+    pub ext_server: bool,
     /// A scheduler's own watchdog timeout is cut to this, ns.
     pub watchdog_max_ns: u64,
 }
@@ -85,6 +87,7 @@ impl Default for Config {
             check_every: 4096,
             history: 64,
             timeline: 0,
+            ext_server: true,
             watchdog_max_ns: 30_000_000_000,
         }
     }

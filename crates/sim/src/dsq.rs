@@ -2,6 +2,7 @@
 //! Dispatch queues: in order of arrival, or of vtime.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::task::TaskIdx;
 
@@ -75,11 +76,31 @@ impl Dsq {
     }
 }
 
+/// Spreads queue ids by a multiplication: schedulers look queues up in most callbacks, and choose the ids themselves.
+#[derive(Debug, Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.write_u64(u64::from(byte)));
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        let product = (self.0 ^ id).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        // The table takes its bits from both ends.
+        self.0 = product ^ product >> 32;
+    }
+}
+
 /// All queues but the local ones: one global queue a node first, then the scheduler's.
 #[derive(Debug, Default)]
 pub struct Dsqs {
     queues: Vec<Dsq>,
-    by_id: HashMap<u64, usize>,
+    by_id: HashMap<u64, usize, BuildHasherDefault<IdHasher>>,
     globals: usize,
 }
 
@@ -87,7 +108,7 @@ impl Dsqs {
     /// Global queues only.
     pub fn new(globals: usize) -> Self {
         let queues = (0..globals).map(|_| Dsq { id: crate::abi::SCX_DSQ_GLOBAL, ..Dsq::default() }).collect();
-        Self { queues, by_id: HashMap::new(), globals }
+        Self { queues, by_id: HashMap::default(), globals }
     }
 
     /// Adds a queue; false if the id is taken.
@@ -117,6 +138,11 @@ impl Dsqs {
     /// Index of a user queue.
     pub fn find(&self, id: u64) -> Option<usize> {
         self.by_id.get(&id).copied()
+    }
+
+    /// How many global queues there are; they have the first indices.
+    pub fn globals(&self) -> usize {
+        self.globals
     }
 
     /// All queues with their indices.

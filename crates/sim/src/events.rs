@@ -50,6 +50,31 @@ pub enum Event {
     },
     /// The real-time task is done.
     RtEnd(CpuId),
+    /// Interrupts take a CPU for so long.
+    Interrupt {
+        /// Where.
+        cpu: CpuId,
+        /// For how long, ns.
+        length_ns: u64,
+    },
+    /// Tasks have waited long for real-time tasks on a CPU: the server for them looks.
+    ServerStart(CpuId),
+    /// The server's share is used up.
+    ServerEnd(CpuId),
+    /// A timer of BPF code, unless `generation` is old.
+    BpfTimer {
+        /// Its address.
+        timer: u64,
+        /// Which start this was.
+        generation: u64,
+    },
+    /// Tasks on a queue are enqueued again.
+    Reenqueue {
+        /// The CPU that asked.
+        cpu: CpuId,
+        /// The queue.
+        dsq: u64,
+    },
     /// The world outside does its `index`th thing (arrivals, scripted changes).
     World(usize),
     /// The watchdog looks.

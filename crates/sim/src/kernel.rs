@@ -10,6 +10,7 @@ use std::rc::Rc;
 use topology::{CpuSet, Topology};
 
 use crate::bpf::Objects;
+use crate::cgroup::Cgroups;
 use crate::config::Config;
 use crate::dsq::Dsqs;
 use crate::events::{CpuId, Event, EventQueue};
@@ -18,6 +19,7 @@ use crate::machine::Machine;
 use crate::metrics::Metrics;
 use crate::rng::Rng;
 use crate::task::{Channel, Place, TaskIdx, Tasks};
+use crate::timers::Timers;
 use crate::trace::{Record, Trace, What};
 
 /// What a CPU is doing.
@@ -56,6 +58,18 @@ pub struct Cpu {
     pub speed: u64,
     /// Real-time work that waits for or holds the CPU, ns.
     pub rt_wanted_ns: u64,
+    /// Since when real-time tasks hold it.
+    pub rt_since: u64,
+    /// A look of the server for starved tasks is on its way.
+    pub server_armed: bool,
+    /// The server for starved tasks has the CPU: real-time work waits.
+    pub server_runs: bool,
+    /// ops.cpu_release was called and ops.cpu_acquire is due.
+    pub released: bool,
+    /// Interrupts hold the idle CPU up to here.
+    pub interrupted_until: u64,
+    /// CPUs that wait until this one reschedules, and since when.
+    pub kick_waiters: Vec<(CpuId, u64)>,
     /// Tasks inserted on other CPUs that are not there yet.
     pub deferred: VecDeque<TaskIdx>,
     /// Where the last distributing search stopped.
@@ -79,6 +93,8 @@ pub struct Traits {
     pub select_cpu: bool,
     /// Has ops.enqueue.
     pub enqueue: bool,
+    /// Has ops.dequeue.
+    pub dequeue: bool,
     /// Has ops.dispatch.
     pub dispatch: bool,
     /// Has ops.update_idle.
@@ -87,6 +103,8 @@ pub struct Traits {
     pub yields: bool,
     /// Has ops.tick.
     pub tick: bool,
+    /// Has ops.cpu_acquire or ops.cpu_release.
+    pub preempt: bool,
     /// Has ops.cpu_online and ops.cpu_offline.
     pub hotplug: bool,
 }
@@ -169,8 +187,8 @@ pub struct Kernel {
     pub rng: Rng,
     /// Channels of the workload.
     pub channels: Vec<Channel>,
-    /// Kernel ids and weights of cgroups; the first is the root.
-    pub cgroups: Vec<Cgroup>,
+    /// The tree of cgroups.
+    pub cgroups: Cgroups,
     /// What has happened.
     pub trace: Trace,
     /// Figures.
@@ -197,21 +215,14 @@ pub struct Kernel {
     pub nr_idle: usize,
     /// Online CPUs.
     pub online: CpuSet,
+    /// Timers of BPF code.
+    pub timers: Timers,
+    /// Tasks that left the scheduler's hands during the callback under way: ops.dequeue is due.
+    pub left_custody: Vec<TaskIdx>,
     /// Text for the debug dump under way.
     pub dump: String,
     /// Objects that BPF code sees.
     pub objects: Objects,
-}
-
-/// A cgroup.
-#[derive(Clone, Debug)]
-pub struct Cgroup {
-    /// Kernel id.
-    pub id: u64,
-    /// cpu.weight.
-    pub weight: u32,
-    /// Name.
-    pub name: String,
 }
 
 impl Kernel {
@@ -229,7 +240,7 @@ impl Kernel {
             events: EventQueue::default(),
             rng: Rng::stream(config.seed, 1),
             channels: Vec::new(),
-            cgroups: vec![Cgroup { id: 1, weight: 100, name: "/".to_owned() }],
+            cgroups: Cgroups::new(Rc::clone(&machine.all)),
             trace: Trace::new(config.history, config.timeline),
             metrics: Metrics::default(),
             scheduler: None,
@@ -242,6 +253,8 @@ impl Kernel {
             nr_runnable: 0,
             nr_waiting: 0,
             nr_idle: online.len(),
+            timers: Timers::default(),
+            left_custody: Vec::new(),
             dump: String::new(),
             objects: Objects::default(),
             online,
@@ -318,7 +331,8 @@ impl Kernel {
                 delay += costs.idle_exit_ns;
             }
         }
-        self.events.push(self.now + delay, Event::Resched(cpu));
+        let at = (self.now + delay).max(self.cpus[cpu].interrupted_until);
+        self.events.push(at, Event::Resched(cpu));
     }
 
     /// Brings the time and work of a CPU's running task up to now.
@@ -345,6 +359,7 @@ impl Kernel {
             task.remaining_ns -= work;
         }
         task.work_ns += work;
+        self.cgroups[task.cgroup].own_usage_ns += delta;
         self.metrics.busy_ns += delta;
         self.metrics.overhead_ns += lost;
         self.metrics.work_ns += work;
@@ -451,6 +466,12 @@ impl Cpu {
             ticking: false,
             speed: 1024,
             rt_wanted_ns: 0,
+            rt_since: 0,
+            server_armed: false,
+            server_runs: false,
+            released: false,
+            interrupted_until: 0,
+            kick_waiters: Vec::new(),
             deferred: VecDeque::new(),
             distribute_prev: 0,
             since: 0,

@@ -249,7 +249,7 @@ impl Kernel {
             .push(self.now + self.config.costs.deferred_ns, Event::Kick { cpu, flags, from: self.this_cpu });
     }
 
-    /// A kick takes effect.
+    /// A kick from the CPU `self.this_cpu` takes effect.
     pub fn kicked(&mut self, cpu: CpuId, flags: u64) {
         let curr = self.cpus[cpu].curr;
         if flags & SCX_KICK_IDLE != 0 && curr != Curr::Idle {
@@ -261,7 +261,36 @@ impl Kernel {
             self.update_curr(cpu);
             self.tasks[task].slice = 0;
         }
+        let from = self.this_cpu;
+        if flags & SCX_KICK_WAIT != 0 && from != cpu && self.cpus[cpu].online {
+            self.cpus[cpu].kick_waiters.push((from, self.now));
+        }
         self.resched(cpu);
+    }
+
+    /// `scx_bpf_dsq_reenq`: all tasks on a local or user queue go through ops.enqueue again, from irq_work.
+    pub fn dsq_reenq(&mut self, dsq: u64, flags: u64) {
+        if flags != 0 {
+            self.error(&format!("invalid flags {flags:#x} given to scx_bpf_dsq_reenq"));
+            return;
+        }
+        let cpu = self.this_cpu;
+        if self.reenq_target(dsq, cpu).is_none() {
+            self.error(&format!("tasks on DSQ {dsq:#x} cannot be enqueued again: no local or user DSQ"));
+            return;
+        }
+        self.events.push(self.now + self.config.costs.deferred_ns, Event::Reenqueue { cpu, dsq });
+    }
+
+    pub(crate) fn reenq_target(&self, dsq: u64, cpu: CpuId) -> Option<Target> {
+        if dsq == SCX_DSQ_LOCAL {
+            return Some(Target::Local(cpu));
+        }
+        if dsq & SCX_DSQ_FLAG_BUILTIN != 0 && dsq & SCX_DSQ_FLAG_LOCAL_ON != 0 {
+            let on = (dsq & SCX_DSQ_LOCAL_CPU_MASK) as usize;
+            return self.cpus.get(on).map(|_| Target::Local(on));
+        }
+        self.dsqs.find(dsq).map(Target::Queue)
     }
 
     /// `scx_bpf_task_running`.

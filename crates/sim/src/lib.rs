@@ -10,6 +10,7 @@
 
 pub mod abi;
 pub mod bpf;
+pub mod cgroup;
 pub mod config;
 pub mod dsq;
 pub mod events;
@@ -27,6 +28,7 @@ pub mod report;
 pub mod rng;
 pub mod sim;
 pub mod task;
+pub mod timers;
 pub mod trace;
 pub mod workload;
 pub mod world;

@@ -36,6 +36,23 @@ pub struct Wait {
     pub until_ns: u64,
 }
 
+/// Event counters of the kernel (`struct scx_event_stats`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct KernelEvents {
+    /// ops.select_cpu chose a CPU that the task may not use.
+    pub select_cpu_fallback: u64,
+    /// A dispatch to the local queue of an offline CPU went to the global queue.
+    pub dispatch_offline: u64,
+    /// A task went on because its CPU had nothing else.
+    pub keep_last: u64,
+    /// An exiting task was not given to ops.enqueue.
+    pub skip_exiting: u64,
+    /// A task that must not migrate was not given to ops.enqueue.
+    pub skip_migration_disabled: u64,
+    /// A task began to run, or went on, without a slice and got the default one.
+    pub refill_slice: u64,
+}
+
 /// Figures of the whole run.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
@@ -51,6 +68,14 @@ pub struct Metrics {
     pub slice_ends: u64,
     /// Times a real-time task took a CPU from a task.
     pub rt_preemptions: u64,
+    /// Times that tasks got a CPU from real-time tasks which would not leave it.
+    pub server_runs: u64,
+    /// Time taken by interrupts, ns.
+    pub interrupt_ns: u64,
+    /// Time CPUs spun for others to reschedule (`SCX_KICK_WAIT`), ns.
+    pub kick_wait_ns: u64,
+    /// Changes of cgroups by the workload that were not refused.
+    pub cgroup_changes: u64,
     /// Tasks made.
     pub forks: u64,
     /// Tasks ended.
@@ -83,6 +108,8 @@ pub struct Metrics {
     pub waits: Histogram,
     /// The longest wait that has ended.
     pub longest_wait: Wait,
+    /// Event counters of the kernel.
+    pub kernel_events: KernelEvents,
     /// Groups in the order of the workload.
     pub groups: Vec<GroupMetrics>,
 }

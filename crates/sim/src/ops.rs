@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! A scheduler as the kernel sees it: the callbacks of `struct sched_ext_ops`.
 
+use crate::cgroup::{Bandwidth, CgroupIdx};
 use crate::events::CpuId;
 use crate::kernel::{ExitInfo, Kernel, Traits};
 use crate::task::TaskIdx;
+use crate::timers::Callback;
 
 /// What one or several callbacks took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,9 +98,61 @@ pub trait Ops {
     /// ops.cpu_offline.
     fn cpu_offline(&mut self, _kernel: &mut Kernel, _cpu: CpuId) {}
 
+    /// ops.cgroup_init; 0 or a negative errno.
+    fn cgroup_init(&mut self, _kernel: &mut Kernel, _cgroup: CgroupIdx) -> i32 {
+        0
+    }
+
+    /// ops.cgroup_exit.
+    fn cgroup_exit(&mut self, _kernel: &mut Kernel, _cgroup: CgroupIdx) {}
+
+    /// ops.cgroup_prep_move; 0 or a negative errno.
+    fn cgroup_prep_move(
+        &mut self,
+        _kernel: &mut Kernel,
+        _task: TaskIdx,
+        _from: CgroupIdx,
+        _to: CgroupIdx,
+    ) -> i32 {
+        0
+    }
+
+    /// ops.cgroup_move.
+    fn cgroup_move(&mut self, _kernel: &mut Kernel, _task: TaskIdx, _from: CgroupIdx, _to: CgroupIdx) {}
+
+    /// ops.cgroup_cancel_move.
+    fn cgroup_cancel_move(&mut self, _kernel: &mut Kernel, _task: TaskIdx, _from: CgroupIdx, _to: CgroupIdx) {
+    }
+
+    /// ops.cgroup_set_weight.
+    fn cgroup_set_weight(&mut self, _kernel: &mut Kernel, _cgroup: CgroupIdx, _weight: u32) {}
+
+    /// ops.cgroup_set_bandwidth.
+    fn cgroup_set_bandwidth(&mut self, _kernel: &mut Kernel, _cgroup: CgroupIdx, _bandwidth: Bandwidth) {}
+
+    /// ops.cgroup_set_idle.
+    fn cgroup_set_idle(&mut self, _kernel: &mut Kernel, _cgroup: CgroupIdx, _idle: bool) {}
+
+    /// ops.cpu_acquire.
+    fn cpu_acquire(&mut self, _kernel: &mut Kernel, _cpu: CpuId) {}
+
+    /// ops.cpu_release, to a real-time task.
+    fn cpu_release(&mut self, _kernel: &mut Kernel, _cpu: CpuId) {}
+
+    /// A timer of the scheduler fires.
+    fn timer(&mut self, _kernel: &mut Kernel, _callback: Callback) {}
+
+    /// What the scheduler holds although it should have given it back by now, at its end.
+    fn leftovers(&mut self, _kernel: &mut Kernel) -> Option<String> {
+        None
+    }
+
     /// ops.dump and ops.dump_task for every task: adds to [`Kernel::dump`].
     fn dump(&mut self, _kernel: &mut Kernel) {}
 
     /// A task is gone and its slot may be given to another one.
     fn forget_task(&mut self, _kernel: &mut Kernel, _task: TaskIdx) {}
+
+    /// A cgroup is gone.
+    fn forget_cgroup(&mut self, _kernel: &mut Kernel, _cgroup: CgroupIdx) {}
 }

@@ -64,8 +64,13 @@ impl Kernel {
             let who = self.describe(task);
             self.violate(format!("{who} is put on {target:?} while it is {place:?}"));
         }
-        self.tasks[task].ddsp_dsq = SCX_DSQ_INVALID;
-        self.tasks[task].ddsp_flags = 0;
+        let entry = &mut self.tasks[task];
+        entry.ddsp_dsq = SCX_DSQ_INVALID;
+        entry.ddsp_flags = 0;
+        let of_scheduler = matches!(target, Target::Queue(index) if index >= self.dsqs.globals());
+        if !of_scheduler && std::mem::take(&mut entry.custody) {
+            self.left_custody.push(task);
+        }
         match target {
             Target::Local(cpu) => self.put_local(task, cpu, flags),
             Target::Queue(index) => self.put_queue(task, index, flags),
@@ -173,6 +178,7 @@ impl Kernel {
                 return self.put(task, global, flags);
             }
             if !self.cpus[cpu].online {
+                self.metrics.kernel_events.dispatch_offline += 1;
                 let global = Target::Queue(self.global_dsq(task));
                 return self.put(task, global, flags & !SCX_ENQ_DSQ_PRIQ);
             }

@@ -46,7 +46,7 @@ pub struct TaskSpec {
     pub weight: u32,
     /// Allowed CPUs; `None`: all.
     pub cpus: Option<Rc<CpuSet>>,
-    /// Index of its cgroup.
+    /// Index of its cgroup. A task that another one starts and that names the root here begins in its parent's cgroup.
     pub cgroup: usize,
     /// A kernel thread.
     pub kthread: bool,
@@ -78,6 +78,8 @@ pub struct Task {
     pub last_ran: Option<CpuId>,
     /// Allowed CPUs.
     pub mask: Rc<CpuSet>,
+    /// What it asked for itself; `mask` is what its cpuset leaves of it.
+    pub user_mask: Rc<CpuSet>,
     /// How many CPUs that is.
     pub nr_allowed: usize,
     /// Nesting of "must not migrate"; while above 0 only `cpu` is allowed.
@@ -86,6 +88,8 @@ pub struct Task {
     pub weight: u32,
     /// Index of its cgroup.
     pub cgroup: usize,
+    /// The cgroup as the scheduler sees it: the nearest one with the cpu controller.
+    pub sched_cgroup: usize,
     /// `PF_*`.
     pub flags: u32,
     /// Group in the report.
@@ -128,6 +132,8 @@ pub struct Task {
     pub children: u32,
     /// It sleeps until its children are gone.
     pub awaits_children: bool,
+    /// In the scheduler's hands or on one of its queues: ops.dequeue is due when it leaves otherwise than by ops.enqueue.
+    pub custody: bool,
     /// Known to the scheduler (ops.init_task was called).
     pub known: bool,
     /// Its object for BPF code lacks a change of affinity, weight or flags.

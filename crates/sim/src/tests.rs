@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Tests of the model with small schedulers in Rust.
 
+mod broken;
+mod cgroups;
 mod chaos;
 mod order;
+mod taken;
 mod times;
 mod units;

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::fmt;
 
 use crate::events::CpuId;
+use crate::report::Occupancy;
 use crate::rng::mix;
 
 /// A kind of happening.
@@ -33,6 +34,8 @@ pub enum What {
     Hotplug,
     /// The scheduler was attached (1) or ended (0).
     Scheduler,
+    /// A cgroup was made (1), removed (2), entered by a task (3), given a weight (4) or a cpuset (5); above that its id.
+    Cgroup,
 }
 
 /// One happening.
@@ -84,6 +87,8 @@ pub struct Trace {
     timeline_max: usize,
     /// Stretches that found no room.
     pub timeline_dropped: u64,
+    /// All stretches in buckets, if any are kept.
+    pub occupancy: Occupancy,
 }
 
 impl Trace {
@@ -114,6 +119,7 @@ impl Trace {
         if stretch.to <= stretch.from || self.timeline_max == 0 {
             return;
         }
+        self.occupancy.add(&stretch);
         if self.timeline.len() < self.timeline_max {
             self.timeline.push(stretch);
         } else {

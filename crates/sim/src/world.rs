@@ -29,6 +29,69 @@ pub enum Outside {
         /// How long it takes.
         length: Dist,
     },
+    /// A real-time task: works, sleeps, works again, first in first out with the others of its CPU. It stays on its CPU unless
+    /// another one holds that when it wakes up.
+    RealTimeTask {
+        /// Where it may run; `None`: anywhere.
+        cpus: Option<Rc<CpuSet>>,
+        /// Where it was last.
+        last: Option<CpuId>,
+        /// From one start to the next.
+        every: Dist,
+        /// How long it works.
+        length: Dist,
+    },
+    /// Interrupts that take time from a CPU.
+    Interrupts {
+        /// Where; `None`: on a CPU drawn each time.
+        cpu: Option<CpuId>,
+        /// From one to the next.
+        every: Dist,
+        /// How long each takes.
+        length: Dist,
+    },
+    /// Cgroups come, go and change, and tasks of a group move between them.
+    CgroupStorm {
+        /// Which group.
+        group: usize,
+        /// Time between two changes.
+        every: Dist,
+        /// No new cgroup beyond so many.
+        max: usize,
+    },
+    /// Makes a cgroup, once.
+    CreateCgroup {
+        /// Its path.
+        path: String,
+        /// cpu.weight.
+        weight: u32,
+    },
+    /// Removes a cgroup, once.
+    RemoveCgroup {
+        /// Its path.
+        path: String,
+    },
+    /// Sets cpu.weight, once.
+    SetCgroupWeight {
+        /// Path of the cgroup.
+        path: String,
+        /// cpu.weight.
+        weight: u32,
+    },
+    /// Sets or clears cpuset.cpus, once.
+    SetCgroupCpuset {
+        /// Path of the cgroup.
+        path: String,
+        /// To what; `None`: as its parent.
+        cpus: Option<Rc<CpuSet>>,
+    },
+    /// Moves every task of a group to a cgroup, once.
+    MoveGroup {
+        /// Which group.
+        group: usize,
+        /// Path of the cgroup.
+        path: String,
+    },
     /// Starts a task after each `every`, at most so many.
     Births {
         /// Which.
@@ -78,10 +141,19 @@ impl Outside {
         match self {
             Self::Arrivals { every, .. }
             | Self::RealTime { every, .. }
+            | Self::RealTimeTask { every, .. }
+            | Self::Interrupts { every, .. }
+            | Self::CgroupStorm { every, .. }
             | Self::AffinityStorm { every, .. }
             | Self::WeightStorm { every, .. } => Some(every.draw(rng).max(1)),
             Self::Births { every, left, .. } => (*left > 0).then(|| every.draw(rng).max(1)),
-            Self::SetGroupAffinity { .. } | Self::Hotplug { .. } => None,
+            Self::SetGroupAffinity { .. }
+            | Self::Hotplug { .. }
+            | Self::CreateCgroup { .. }
+            | Self::RemoveCgroup { .. }
+            | Self::SetCgroupWeight { .. }
+            | Self::SetCgroupCpuset { .. }
+            | Self::MoveGroup { .. } => None,
         }
     }
 }

@@ -5,6 +5,7 @@ use bpf_vm::{Addr, Ctx, Fault, Registry};
 use topology::CpuSet;
 
 use crate::bpf::objects::write_mask;
+use crate::bpf::references::drop_cpumask;
 use crate::idle::any_after;
 use crate::kernel::Kernel;
 
@@ -36,6 +37,7 @@ pub(super) fn register(registry: &mut Registry<Kernel>) {
         ("bpf_cpumask_empty", |ctx, a| compare(&*ctx, [a[0], a[0], 0, 0, 0], |x, _| x == 0)),
         ("bpf_cpumask_full", full),
         ("bpf_cpumask_weight", |ctx, a| Ok(mask(&*ctx, a[0])?.len() as u64)),
+        ("bpf_cpumask_populate", populate),
         ("bpf_cpumask_any_distribute", |ctx, a| distribute(ctx, &[a[0]])),
         ("bpf_cpumask_any_and_distribute", |ctx, a| distribute(ctx, &[a[0], a[1]])),
     ]);
@@ -57,6 +59,7 @@ fn create(ctx: &mut C<'_>, _: [u64; 5]) -> R {
     let addr = ctx.mem.alloc("bpf_cpumask")?;
     let usage = usage(&*ctx)?;
     ctx.mem.write(addr, &usage, 1)?;
+    ctx.state.objects.masks_alive += 1;
     Ok(addr.0)
 }
 
@@ -72,16 +75,14 @@ fn acquire(ctx: &mut C<'_>, [addr, ..]: [u64; 5]) -> R {
     let usage = usage(&*ctx)?;
     let count = ctx.mem.read(Addr(addr), &usage)?;
     ctx.mem.write(Addr(addr), &usage, count + 1)?;
+    ctx.state.objects.masks_alive += 1;
     Ok(addr)
 }
 
 fn release(ctx: &mut C<'_>, [addr, ..]: [u64; 5]) -> R {
     owned(&*ctx, addr)?;
-    let usage = usage(&*ctx)?;
-    match ctx.mem.read(Addr(addr), &usage)? {
-        0 | 1 => ctx.mem.free(Addr(addr))?,
-        count => ctx.mem.write(Addr(addr), &usage, count - 1)?,
-    }
+    ctx.state.objects.masks_alive -= 1;
+    drop_cpumask(ctx.mem, Addr(addr))?;
     Ok(0)
 }
 
@@ -171,6 +172,18 @@ fn intersects(ctx: &mut C<'_>, [a, b, ..]: [u64; 5]) -> R {
 fn full(ctx: &mut C<'_>, [addr, ..]: [u64; 5]) -> R {
     let set = mask(&*ctx, addr)?;
     Ok(ctx.state.machine.all.is_subset(&set).into())
+}
+
+/// `(mask, source, bytes)`: as many bytes as a mask of all CPU numbers has, at least.
+fn populate(ctx: &mut C<'_>, [to, from, size, ..]: [u64; 5]) -> R {
+    owned(&*ctx, to)?;
+    let needed = nr_cpu_ids(&*ctx).div_ceil(64) * 8;
+    if size < needed {
+        return Ok(i64::from(-crate::abi::EACCES).cast_unsigned());
+    }
+    let bytes = ctx.mem.readable(Addr(from), needed as u32)?.to_vec();
+    ctx.mem.write_bytes(Addr(to), &bytes)?;
+    Ok(0)
 }
 
 fn distribute(ctx: &mut C<'_>, addrs: &[u64]) -> R {

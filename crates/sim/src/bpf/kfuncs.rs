@@ -4,28 +4,21 @@
 
 use bpf_vm::{Addr, Ctx, Fault, Field, Registry};
 
+use crate::abi::{PF_IDLE, PF_KTHREAD, SCX_DSQ_LOCAL};
 use crate::bpf::objects::DsqWalk;
 use crate::kernel::{Curr, Kernel};
 use crate::task::{Place, TaskIdx};
+
+/// Dispatches that one call of ops.dispatch may buffer.
+const DISPATCH_SLOTS: u64 = 32;
 
 type C<'a> = Ctx<'a, Kernel>;
 type R = Result<u64, Fault>;
 
 pub(super) fn register(registry: &mut Registry<Kernel>) {
+    queues(registry);
     registry.functions(&[
         ("scx_bpf_now", now),
-        ("scx_bpf_create_dsq", |ctx, a| signed(ctx.state.create_dsq(a[0]))),
-        ("scx_bpf_destroy_dsq", destroy_dsq),
-        ("scx_bpf_dsq_nr_queued", |ctx, a| signed(ctx.state.dsq_nr_queued(a[0]))),
-        ("scx_bpf_dsq_peek", peek),
-        ("scx_bpf_dsq_insert___v2___compat", insert),
-        ("__scx_bpf_dsq_insert_vtime", insert_vtime),
-        ("scx_bpf_dsq_move_to_local___v2___compat", move_to_local),
-        ("scx_bpf_dsq_move___new", |ctx, a| dsq_move(ctx, a, false)),
-        ("scx_bpf_dsq_move_vtime___new", |ctx, a| dsq_move(ctx, a, true)),
-        ("scx_bpf_dsq_move_set_slice___new", |ctx, a| set_walk(ctx, a, true)),
-        ("scx_bpf_dsq_move_set_vtime___new", |ctx, a| set_walk(ctx, a, false)),
-        ("scx_bpf_dispatch_nr_slots", |_, _| Ok(32)),
         ("__scx_bpf_select_cpu_and", select_cpu_and),
         ("scx_bpf_select_cpu_dfl", select_cpu_dfl),
         ("scx_bpf_kick_cpu", kick),
@@ -53,7 +46,23 @@ pub(super) fn register(registry: &mut Registry<Kernel>) {
         ("scx_bpf_task_set_slice___new", set_slice),
         ("scx_bpf_task_set_dsq_vtime___new", set_vtime),
         ("scx_bpf_cpu_curr", cpu_curr),
-        ("scx_bpf_task_cgroup___new", task_cgroup),
+        ("scx_bpf_dsq_reenq___compat", |ctx, a| {
+            ctx.state.dsq_reenq(a[0], a[1]);
+            Ok(0)
+        }),
+        ("scx_bpf_reenqueue_local___v2___compat", |ctx, _| {
+            ctx.state.dsq_reenq(SCX_DSQ_LOCAL, 0);
+            Ok(0)
+        }),
+        ("scx_bpf_dispatch_cancel", |ctx, _| {
+            ctx.state.dispatch_buffer.pop();
+            Ok(0)
+        }),
+        ("scx_bpf_get_idle_cpumask_node", |ctx, a| idle_mask_node(ctx, a[0], false)),
+        ("scx_bpf_get_idle_smtmask_node", |ctx, a| idle_mask_node(ctx, a[0], true)),
+        ("scx_bpf_events", events),
+        ("bpf_local_irq_save", |_, _| Ok(0)),
+        ("bpf_local_irq_restore", |_, _| Ok(0)),
         ("scx_bpf_error_bstr", error),
         ("scx_bpf_exit_bstr", exit),
         ("scx_bpf_dump_bstr", dump),
@@ -63,11 +72,6 @@ pub(super) fn register(registry: &mut Registry<Kernel>) {
         ("bpf_iter_task_new", tasks_new),
         ("bpf_iter_task_next", tasks_next),
         ("bpf_iter_task_destroy", |_, _| Ok(0)),
-        ("bpf_task_from_pid", task_from_pid),
-        ("bpf_task_acquire", |_, a| Ok(a[0])),
-        ("bpf_task_release", |_, _| Ok(0)),
-        ("bpf_cgroup_acquire", |_, a| Ok(a[0])),
-        ("bpf_cgroup_release", |_, _| Ok(0)),
     ]);
     registry.helpers(&[
         (5, "bpf_ktime_get_ns", now),
@@ -76,6 +80,25 @@ pub(super) fn register(registry: &mut Registry<Kernel>) {
         (118, "bpf_jiffies64", |ctx, _| Ok(ctx.state.now / ctx.state.config.tick_ns())),
         (7, "bpf_get_prandom_u32", |ctx, _| Ok(u64::from(ctx.state.rng.next() as u32))),
         (158, "bpf_get_current_task_btf", current),
+    ]);
+}
+
+fn queues(registry: &mut Registry<Kernel>) {
+    registry.functions(&[
+        ("scx_bpf_create_dsq", |ctx, a| signed(ctx.state.create_dsq(a[0]))),
+        ("scx_bpf_destroy_dsq", destroy_dsq),
+        ("scx_bpf_dsq_nr_queued", |ctx, a| signed(ctx.state.dsq_nr_queued(a[0]))),
+        ("scx_bpf_dsq_peek", peek),
+        ("scx_bpf_dsq_insert___v2___compat", insert),
+        ("__scx_bpf_dsq_insert_vtime", insert_vtime),
+        ("scx_bpf_dsq_move_to_local___v2___compat", move_to_local),
+        ("scx_bpf_dsq_move___new", |ctx, a| dsq_move(ctx, a, false)),
+        ("scx_bpf_dsq_move_vtime___new", |ctx, a| dsq_move(ctx, a, true)),
+        ("scx_bpf_dsq_move_set_slice___new", |ctx, a| set_walk(ctx, a, true)),
+        ("scx_bpf_dsq_move_set_vtime___new", |ctx, a| set_walk(ctx, a, false)),
+        ("scx_bpf_dispatch_nr_slots", |ctx, _| {
+            Ok(DISPATCH_SLOTS.saturating_sub(ctx.state.dispatch_buffer.len() as u64))
+        }),
     ]);
 }
 
@@ -195,6 +218,41 @@ fn idle_mask(ctx: &mut C<'_>, cores: bool) -> R {
     kernel.objects.kernel_mask(ctx.mem, name, cpus).map(u64::from)
 }
 
+/// Idle CPUs of one node.
+fn idle_mask_node(ctx: &mut C<'_>, node: u64, cores: bool) -> R {
+    let kernel = &mut *ctx.state;
+    let Some(span) = kernel.machine.nodes.get(node as u32 as usize) else {
+        kernel.error(&format!("invalid node {}", node as i32));
+        return kernel.objects.kernel_mask(ctx.mem, "none", &topology::CpuSet::new()).map(u64::from);
+    };
+    let (name, cpus) = match cores && kernel.machine.smt {
+        true => ("idle cores of a node", kernel.idle.cores.intersection(span)),
+        false => ("idle CPUs of a node", kernel.idle.cpus.intersection(span)),
+    };
+    kernel.objects.kernel_mask(ctx.mem, name, &cpus).map(u64::from)
+}
+
+/// `(events, size)`: the counters that the model has; the others of the struct read 0.
+fn events(ctx: &mut C<'_>, [to, size, ..]: [u64; 5]) -> R {
+    let counters = ctx.state.metrics.kernel_events;
+    let values = [
+        ("SCX_EV_SELECT_CPU_FALLBACK", counters.select_cpu_fallback),
+        ("SCX_EV_DISPATCH_LOCAL_DSQ_OFFLINE", counters.dispatch_offline),
+        ("SCX_EV_DISPATCH_KEEP_LAST", counters.keep_last),
+        ("SCX_EV_ENQ_SKIP_EXITING", counters.skip_exiting),
+        ("SCX_EV_ENQ_SKIP_MIGRATION_DISABLED", counters.skip_migration_disabled),
+        ("SCX_EV_REFILL_SLICE_DFL", counters.refill_slice),
+    ];
+    ctx.mem.writable(Addr(to), size as u32)?.fill(0);
+    for (name, value) in values {
+        let field = ctx.mem.field("scx_event_stats", name).map_err(|e| Fault::violation(e.to_string()))?;
+        if u64::from(field.offset + field.size) <= size {
+            ctx.mem.write_u64(Addr(to).offset(field.offset.into()), value)?;
+        }
+    }
+    Ok(0)
+}
+
 fn kernel_mask(ctx: &mut C<'_>, name: &'static str) -> R {
     let kernel = &mut *ctx.state;
     let cpus = if name == "online" { &kernel.online } else { &*kernel.machine.all };
@@ -233,9 +291,25 @@ fn set_vtime(ctx: &mut C<'_>, [p, vtime, ..]: [u64; 5]) -> R {
     Ok(1)
 }
 
+/// The task that a CPU runs; the idle task and real-time tasks are stand-ins.
 fn cpu_curr(ctx: &mut C<'_>, [cpu, ..]: [u64; 5]) -> R {
-    let task = ctx.state.cpu_curr(cpu as u32 as usize);
-    give(ctx, task)
+    let cpu = cpu as u32 as usize;
+    let Some(curr) = ctx.state.cpus.get(cpu).map(|cpu| cpu.curr) else {
+        ctx.state.error(&format!("invalid CPU {cpu}"));
+        return Ok(0);
+    };
+    match curr {
+        Curr::Task(task) => give(ctx, Some(task)),
+        Curr::Idle => {
+            let fields = [("flags", u64::from(PF_IDLE | PF_KTHREAD)), ("prio", 120), ("static_prio", 120)];
+            ctx.state.objects.outsider(ctx.mem, "swapper", &fields).map(u64::from)
+        }
+        Curr::Rt => {
+            // SCHED_FIFO of priority 50.
+            let fields = [("pid", 1 << 22), ("prio", 49), ("static_prio", 120), ("policy", 1)];
+            ctx.state.objects.outsider(ctx.mem, "real-time", &fields).map(u64::from)
+        }
+    }
 }
 
 fn current(ctx: &mut C<'_>, _: [u64; 5]) -> R {
@@ -243,11 +317,6 @@ fn current(ctx: &mut C<'_>, _: [u64; 5]) -> R {
         Curr::Task(task) => give(ctx, Some(task)),
         Curr::Idle | Curr::Rt => Err(Fault::violation("the current task is not one of the model's")),
     }
-}
-
-fn task_cgroup(ctx: &mut C<'_>, [p, ..]: [u64; 5]) -> R {
-    let task = ctx.state.objects.task_at(ctx.mem, p)?;
-    Ok(ctx.state.objects.cgroup(ctx.state.tasks[task].cgroup).0)
 }
 
 fn error(ctx: &mut C<'_>, [format, data, length, ..]: [u64; 5]) -> R {
@@ -303,9 +372,4 @@ fn tasks_next(ctx: &mut C<'_>, [walk, ..]: [u64; 5]) -> R {
     let next = ctx.state.tasks.live_from(from);
     ctx.mem.write_u64(Addr(walk), next.map_or(u64::from(u32::MAX), |task| task as u64 + 1))?;
     give(ctx, next)
-}
-
-fn task_from_pid(ctx: &mut C<'_>, [pid, ..]: [u64; 5]) -> R {
-    let task = ctx.state.tasks.by_pid(pid as i32);
-    give(ctx, task)
 }

@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Compiled BPF schedulers on the model: the functions they may call, the kernel objects they see, and their callbacks.
 
+mod cgroups;
 mod cpumask;
 mod kfuncs;
+mod load;
 mod objects;
+mod references;
 mod scheduler;
 mod seam;
+mod timers;
 
+pub use load::SetupError;
 pub use objects::Objects;
-pub use scheduler::{BpfScheduler, SetupError};
+pub use scheduler::BpfScheduler;
 pub use seam::{Session, SimObject};
 
 use bpf_vm::Registry;
@@ -23,5 +28,8 @@ pub fn registry() -> Registry<Kernel> {
     let mut registry = Registry::new();
     kfuncs::register(&mut registry);
     cpumask::register(&mut registry);
+    cgroups::register(&mut registry);
+    references::register(&mut registry);
+    timers::register(&mut registry);
     registry
 }

@@ -5,13 +5,15 @@
 //! code may write (slice and vtime of a task) is taken over when a function of the kernel is called and when the callback
 //! ends.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bpf_vm::{Access, Addr, BtfError, Fault, Field, Memory};
 use topology::CpuSet;
 
+use crate::bpf::cgroups::{CgroupObject, CssWalk};
+use crate::cgroup::{CgroupIdx, Cgroups};
 use crate::events::CpuId;
-use crate::kernel::{Cgroup, Kernel};
+use crate::kernel::Kernel;
 use crate::machine::Machine;
 use crate::task::{TaskIdx, Tasks};
 
@@ -32,8 +34,11 @@ pub(crate) struct Layout {
     cpus_ptr: Field,
     cpus_mask: Field,
     cgroups: Field,
+    task_group: Field,
     start_time: Field,
     comm: Field,
+    prio: [Field; 2],
+    group_leader: Field,
     /// Of the struct that `scx_bpf_select_cpu_and` takes: prev_cpu, wake_flags, flags.
     pub select_cpu_args: [Field; 3],
     /// Of the struct that `scx_bpf_dsq_insert_vtime` takes: dsq_id, slice, vtime, enq_flags.
@@ -58,8 +63,11 @@ impl Layout {
             cpus_ptr: field("cpus_ptr")?,
             cpus_mask: field("cpus_mask")?,
             cgroups: field("cgroups")?,
+            task_group: field("sched_task_group")?,
             start_time: field("start_time")?,
             comm: field("comm")?,
+            prio: [field("prio")?, field("static_prio")?],
+            group_leader: field("group_leader")?,
             select_cpu_args: {
                 let field = |path: &str| memory.field("scx_bpf_select_cpu_and_args", path);
                 [field("prev_cpu")?, field("wake_flags")?, field("flags")?]
@@ -70,6 +78,13 @@ impl Layout {
             },
         })
     }
+}
+
+/// The state of the model that task objects show.
+pub(crate) struct Shown<'a> {
+    pub tasks: &'a mut Tasks,
+    pub machine: &'a Machine,
+    pub cgroups: &'a Cgroups,
 }
 
 /// A walk over the tasks of a dispatch queue.
@@ -93,43 +108,30 @@ pub struct Objects {
     only: HashMap<CpuId, Addr>,
     /// Masks of the kernel by name, made when needed.
     masks: HashMap<&'static str, Addr>,
-    cgroups: Vec<(Addr, Addr)>,
+    pub(super) cgroups: Vec<Option<CgroupObject>>,
+    pub(super) cgroup_at: BTreeMap<u64, CgroupIdx>,
+    pub(super) css_walks: HashMap<u64, CssWalk>,
+    /// References of BPF code to tasks, by address.
+    pub(super) task_refs: BTreeMap<u64, u32>,
+    /// Objects of dead tasks that BPF code still refers to.
+    pub(super) zombies: BTreeSet<u64>,
+    /// References of BPF code to masks of its own.
+    pub(super) masks_alive: u64,
+    /// Stand-ins for tasks that are not the model's, made when needed.
+    outsiders: HashMap<&'static str, Addr>,
     pub(crate) walks: HashMap<u64, DsqWalk>,
     words: u32,
 }
 
 impl Objects {
     /// Objects in fresh memory of a machine with so many CPUs.
-    pub(crate) fn new(memory: &mut Memory, nr_cpu_ids: usize, cgroups: &[Cgroup]) -> Result<Self, Fault> {
+    pub(crate) fn new(memory: &mut Memory, nr_cpu_ids: usize) -> Result<Self, Fault> {
         let wrong = |error: BtfError| Fault::violation(error.to_string());
         memory.allow_write("task_struct", "scx.slice").map_err(wrong)?;
         memory.allow_write("task_struct", "scx.dsq_vtime").map_err(wrong)?;
         let layout = Some(Layout::new(memory).map_err(wrong)?);
         let words = nr_cpu_ids.div_ceil(64) as u32;
-        let mut objects = Self { layout, words, ..Self::default() };
-        for cgroup in cgroups {
-            objects.add_cgroup(memory, cgroup)?;
-        }
-        Ok(objects)
-    }
-
-    fn add_cgroup(&mut self, memory: &mut Memory, cgroup: &Cgroup) -> Result<(), Fault> {
-        let wrong = |error: BtfError| Fault::violation(error.to_string());
-        let (node, group, set) =
-            (memory.alloc("kernfs_node")?, memory.alloc("cgroup")?, memory.alloc("css_set")?);
-        let id = memory.field("kernfs_node", "id").map_err(wrong)?;
-        let kn = memory.field("cgroup", "kn").map_err(wrong)?;
-        let dfl = memory.field("css_set", "dfl_cgrp").map_err(wrong)?;
-        memory.write(node, &id, cgroup.id)?;
-        memory.write(group, &kn, node.0)?;
-        memory.write(set, &dfl, group.0)?;
-        self.cgroups.push((set, group));
-        Ok(())
-    }
-
-    /// The object of a cgroup.
-    pub(crate) fn cgroup(&self, index: usize) -> Addr {
-        self.cgroups.get(index).map_or(Addr::NULL, |(_, group)| *group)
+        Ok(Self { layout, words, ..Self::default() })
     }
 
     fn create(&mut self, memory: &mut Memory, tasks: &Tasks, task: TaskIdx) -> Result<Addr, Fault> {
@@ -144,8 +146,7 @@ impl Objects {
         memory.write(addr, &layout.pid, entry.pid as u64)?;
         memory.write(addr, &layout.tgid, entry.pid as u64)?;
         memory.write(addr, &layout.start_time, entry.born_at)?;
-        let set = self.cgroups.get(entry.cgroup).map_or(Addr::NULL, |(set, _)| *set);
-        memory.write(addr, &layout.cgroups, set.0)?;
+        memory.write(addr, &layout.group_leader, addr.0)?;
         let name = entry.name.as_bytes();
         let length = name.len().min(15);
         memory.write_bytes(addr.offset(layout.comm.offset.into()), &name[..length])?;
@@ -161,31 +162,24 @@ impl Objects {
     pub(crate) fn hand_out(
         &mut self,
         memory: &mut Memory,
-        tasks: &mut Tasks,
-        machine: &Machine,
+        shown: &mut Shown<'_>,
         task: TaskIdx,
     ) -> Result<Addr, Fault> {
         let mut addr = self.tasks.get(task).copied().unwrap_or(Addr::NULL);
         if addr.is_null() {
-            addr = self.create(memory, tasks, task)?;
-            tasks[task].stale = true;
+            addr = self.create(memory, shown.tasks, task)?;
+            shown.tasks[task].stale = true;
         }
         if !self.handed.contains(&task) {
             self.handed.push(task);
         }
-        self.write(memory, tasks, machine, task)?;
+        self.write(memory, shown, task)?;
         Ok(addr)
     }
 
-    fn write(
-        &mut self,
-        memory: &mut Memory,
-        tasks: &mut Tasks,
-        machine: &Machine,
-        task: TaskIdx,
-    ) -> Result<(), Fault> {
+    fn write(&mut self, memory: &mut Memory, shown: &mut Shown<'_>, task: TaskIdx) -> Result<(), Fault> {
         let (layout, addr) = (*self.layout()?, self.tasks[task]);
-        let entry = &mut tasks[task];
+        let entry = &mut shown.tasks[task];
         memory.write(addr, &layout.slice, entry.slice)?;
         memory.write(addr, &layout.vtime, entry.vtime)?;
         memory.write(addr, &layout.exec, entry.exec_ns)?;
@@ -194,14 +188,21 @@ impl Objects {
             return Ok(());
         }
         memory.write(addr, &layout.scx_weight, entry.weight.into())?;
+        let prio = u64::from(priority(entry.weight));
+        layout.prio.iter().try_for_each(|field| memory.write(addr, field, prio))?;
         memory.write(addr, &layout.flags, entry.flags.into())?;
         memory.write(addr, &layout.nr_allowed, entry.nr_allowed as u64)?;
         memory.write(addr, &layout.migration_disabled, entry.migration_disabled.into())?;
         let own = addr.offset(layout.cpus_mask.offset.into());
         write_mask(memory, own, &entry.mask, self.words)?;
         let (cpu, fixed) = (entry.cpu, entry.migration_disabled > 0);
-        let pointer = if fixed { self.only_mask(memory, machine, cpu)? } else { own };
-        memory.write(addr, &layout.cpus_ptr, pointer.0)
+        let (cgroup, sched_cgroup) = (entry.cgroup, entry.sched_cgroup);
+        let pointer = if fixed { self.only_mask(memory, shown.machine, cpu)? } else { own };
+        memory.write(addr, &layout.cpus_ptr, pointer.0)?;
+        let set = self.cgroup(memory, shown.cgroups, cgroup)?.set;
+        memory.write(addr, &layout.cgroups, set.0)?;
+        let group = self.cgroup(memory, shown.cgroups, sched_cgroup)?.task_group;
+        memory.write(addr, &layout.task_group, group.0)
     }
 
     fn only_mask(&mut self, memory: &mut Memory, machine: &Machine, cpu: CpuId) -> Result<Addr, Fault> {
@@ -211,6 +212,28 @@ impl Objects {
         let addr = memory.alloc("cpumask")?;
         write_mask(memory, addr, &machine.places[cpu].only, self.words)?;
         self.only.insert(cpu, addr);
+        Ok(addr)
+    }
+
+    /// A stand-in for a task that is not the model's: the idle task, a real-time task. BPF code can only read it.
+    pub(crate) fn outsider(
+        &mut self,
+        memory: &mut Memory,
+        name: &'static str,
+        fields: &[(&str, u64)],
+    ) -> Result<Addr, Fault> {
+        if let Some(&addr) = self.outsiders.get(name) {
+            return Ok(addr);
+        }
+        let layout = *self.layout()?;
+        let addr = memory.alloc("task_struct")?;
+        memory.write(addr, &layout.index, u64::from(u32::MAX))?;
+        memory.write_bytes(addr.offset(layout.comm.offset.into()), name.as_bytes())?;
+        for (path, value) in fields {
+            let field = memory.field("task_struct", path);
+            memory.write(addr, &field.map_err(|error| Fault::violation(error.to_string()))?, *value)?;
+        }
+        self.outsiders.insert(name, addr);
         Ok(addr)
     }
 
@@ -270,25 +293,18 @@ impl Objects {
     }
 
     /// Brings what BPF code holds up to date after a function of the kernel changed things.
-    pub(crate) fn refresh(
-        &mut self,
-        memory: &mut Memory,
-        tasks: &mut Tasks,
-        machine: &Machine,
-    ) -> Result<(), Fault> {
+    pub(crate) fn refresh(&mut self, memory: &mut Memory, shown: &mut Shown<'_>) -> Result<(), Fault> {
         for index in 0..self.handed.len() {
-            self.write(memory, tasks, machine, self.handed[index])?;
+            self.write(memory, shown, self.handed[index])?;
         }
         Ok(())
     }
 
-    /// A task is gone: so is its object, with the storage attached to it.
-    pub(crate) fn forget(&mut self, memory: &mut Memory, task: TaskIdx) -> Result<(), Fault> {
-        let Some(addr) = self.tasks.get_mut(task).map(std::mem::take).filter(|addr| !addr.is_null()) else {
-            return Ok(());
-        };
+    /// A task is gone; its object is no longer found by it.
+    pub(super) fn take_task(&mut self, task: TaskIdx) -> Option<Addr> {
+        let addr = self.tasks.get_mut(task).map(std::mem::take).filter(|addr| !addr.is_null())?;
         self.handed.retain(|&other| other != task);
-        memory.free(addr)
+        Some(addr)
     }
 
     /// CPUs of a mask at `addr`.
@@ -305,6 +321,12 @@ impl Objects {
     pub(crate) fn words(&self) -> u32 {
         self.words
     }
+}
+
+/// `p->prio` of a task of SCHED_OTHER with a weight: 100 (nice -20) to 139; each step of nice is a factor of 1.25.
+fn priority(weight: u32) -> u32 {
+    let steps = (f64::from(weight.max(1)) / 100.0).ln() / 1.25f64.ln();
+    (120.0 - steps).round().clamp(100.0, 139.0) as u32
 }
 
 /// Writes CPUs into a mask.
@@ -328,8 +350,8 @@ pub(crate) fn text(memory: &mut Memory, name: &str, text: &str) -> Result<Addr, 
 impl Kernel {
     /// The address of a task's object for BPF code.
     pub(crate) fn hand_out(&mut self, memory: &mut Memory, task: TaskIdx) -> Result<u64, Fault> {
-        let Self { objects, tasks, machine, .. } = self;
-        objects.hand_out(memory, tasks, machine, task).map(u64::from)
+        let Self { objects, tasks, machine, cgroups, .. } = self;
+        objects.hand_out(memory, &mut Shown { tasks, machine, cgroups }, task).map(u64::from)
     }
 
     /// The task that BPF code names by address, with what it has written there.
@@ -341,7 +363,7 @@ impl Kernel {
 
     /// Brings what BPF code holds up to date.
     pub(crate) fn refresh(&mut self, memory: &mut Memory) -> Result<(), Fault> {
-        let Self { objects, tasks, machine, .. } = self;
-        objects.refresh(memory, tasks, machine)
+        let Self { objects, tasks, machine, cgroups, .. } = self;
+        objects.refresh(memory, &mut Shown { tasks, machine, cgroups })
     }
 }

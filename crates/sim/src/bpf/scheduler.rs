@@ -3,74 +3,18 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 
-use bpf_vm::{Addr, Btf, Fault, LoadError, LoadOptions, Machine, Object, ProgramId, StructOps, UsageError};
-use runtime::setup::Setup;
-use thiserror::Error;
+use bpf_vm::{Addr, Fault, Machine, ProgramId};
 
 use crate::abi::ENOMEM;
+use crate::bpf::load::Callbacks;
 use crate::bpf::objects::{Objects, text};
-use crate::bpf::{KERNEL_TYPES, registry};
+use crate::cgroup::{Bandwidth, CgroupIdx};
 use crate::events::CpuId;
-use crate::kernel::{ExitInfo, Kernel, Traits};
+use crate::kernel::{Curr, ExitInfo, Kernel, Traits};
 use crate::ops::{Cost, Ops};
 use crate::task::TaskIdx;
-
-/// The modelled kernel's version: 7.3.
-const KERNEL_VERSION: u32 = 7 << 16 | 3 << 8;
-/// Size of the debug dump when the scheduler does not say.
-const DEFAULT_DUMP_BYTES: u32 = 32_768;
-/// Watchdog timeout when the scheduler does not say, ms.
-const DEFAULT_TIMEOUT_MS: u64 = 30_000;
-
-/// Why a scheduler cannot be set up.
-#[derive(Debug, Error)]
-pub enum SetupError {
-    /// The object is wrong or needs what the model lacks.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// The setup names what the object does not have.
-    #[error(transparent)]
-    Usage(#[from] UsageError),
-    /// The object has no, or several, schedulers.
-    #[error("the object has {0} sched_ext_ops; one was expected")]
-    Schedulers(usize),
-    /// A flag that the model does not know.
-    #[error("flag '{0}' is not modelled")]
-    Flag(String),
-    /// An address ran out, or a type is missing.
-    #[error("objects of the kernel cannot be made: {0}")]
-    Objects(Fault),
-}
-
-/// Programs by member of `struct sched_ext_ops`.
-#[derive(Debug, Default)]
-struct Callbacks {
-    select_cpu: Option<ProgramId>,
-    enqueue: Option<ProgramId>,
-    dequeue: Option<ProgramId>,
-    dispatch: Option<ProgramId>,
-    tick: Option<ProgramId>,
-    runnable: Option<ProgramId>,
-    running: Option<ProgramId>,
-    stopping: Option<ProgramId>,
-    quiescent: Option<ProgramId>,
-    yields: Option<ProgramId>,
-    set_weight: Option<ProgramId>,
-    set_cpumask: Option<ProgramId>,
-    update_idle: Option<ProgramId>,
-    init_task: Option<ProgramId>,
-    exit_task: Option<ProgramId>,
-    enable: Option<ProgramId>,
-    disable: Option<ProgramId>,
-    cpu_online: Option<ProgramId>,
-    cpu_offline: Option<ProgramId>,
-    dump: Option<ProgramId>,
-    dump_task: Option<ProgramId>,
-    init: Option<ProgramId>,
-    exit: Option<ProgramId>,
-}
+use crate::timers::Callback;
 
 /// A loaded scheduler.
 pub struct BpfScheduler {
@@ -80,9 +24,17 @@ pub struct BpfScheduler {
     name: String,
     cost: Cost,
     /// Arguments of ops.init_task and the like: one object of each, reused.
-    init_args: Addr,
-    exit_args: Addr,
-    dump_ctx: Addr,
+    args: Arguments,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Arguments {
+    init_task: Addr,
+    exit_task: Addr,
+    dump: Addr,
+    cgroup_init: Addr,
+    cpu_acquire: Addr,
+    cpu_release: Addr,
 }
 
 impl fmt::Debug for BpfScheduler {
@@ -92,50 +44,22 @@ impl fmt::Debug for BpfScheduler {
 }
 
 impl BpfScheduler {
-    /// Loads `bytes` for a machine with `nr_cpu_ids` CPU numbers.
-    ///
-    /// # Errors
-    /// See [`SetupError`]; a function or field that the model lacks is named.
-    pub fn load(bytes: &[u8], setup: &Setup, nr_cpu_ids: usize) -> Result<Self, SetupError> {
-        let target = Arc::new(Btf::from_elf(KERNEL_TYPES).map_err(LoadError::from)?);
-        let mut object = Object::parse(bytes)?;
-        let is_scheduler = |ops: &&StructOps| {
-            ops.type_name == "sched_ext_ops" && (setup.ops.is_empty() || ops.name == setup.ops)
-        };
-        let schedulers: Vec<String> =
-            object.struct_ops().iter().filter(is_scheduler).map(|ops| ops.name.clone()).collect();
-        let [ops] = schedulers.as_slice() else { return Err(SetupError::Schedulers(schedulers.len())) };
-        configure(&mut object, ops, setup, &target)?;
-        let field = |path: &str| object.ops_field(ops, path).unwrap_or(0);
-        let timeout_ms = match field("timeout_ms") {
-            0 => DEFAULT_TIMEOUT_MS,
-            own => own,
-        };
-        let flags = field("flags");
-        let options = LoadOptions {
-            kernel_version: KERNEL_VERSION,
-            nr_cpus: nr_cpu_ids as u32,
-            ..LoadOptions::default()
-        };
-        let mut machine = object.load(&target, &registry(), &options)?;
-        let callbacks = callbacks(&machine, ops);
-        let traits = Traits {
-            flags,
-            timeout_ns: timeout_ms * 1_000_000,
-            select_cpu: callbacks.select_cpu.is_some(),
-            enqueue: callbacks.enqueue.is_some(),
-            dispatch: callbacks.dispatch.is_some(),
-            update_idle: callbacks.update_idle.is_some(),
-            yields: callbacks.yields.is_some(),
-            tick: callbacks.tick.is_some(),
-            hotplug: callbacks.cpu_online.is_some() && callbacks.cpu_offline.is_some(),
-        };
+    pub(super) fn new(
+        mut machine: Machine<Kernel>,
+        callbacks: Callbacks,
+        traits: Traits,
+        name: String,
+    ) -> Result<Self, Fault> {
         let memory = machine.memory_mut();
-        let mut make = |name: &str| memory.alloc(name).map_err(SetupError::Objects);
-        let (init_args, exit_args) = (make("scx_init_task_args")?, make("scx_exit_task_args")?);
-        let dump_ctx = make("scx_dump_ctx")?;
-        let name = ops.clone();
-        Ok(Self { machine, callbacks, traits, name, cost: Cost::default(), init_args, exit_args, dump_ctx })
+        let args = Arguments {
+            init_task: memory.alloc("scx_init_task_args")?,
+            exit_task: memory.alloc("scx_exit_task_args")?,
+            dump: memory.alloc("scx_dump_ctx")?,
+            cgroup_init: memory.alloc("scx_cgroup_init_args")?,
+            cpu_acquire: memory.alloc("scx_cpu_acquire_args")?,
+            cpu_release: memory.alloc("scx_cpu_release_args")?,
+        };
+        Ok(Self { machine, callbacks, traits, name, cost: Cost::default(), args })
     }
 
     /// Name of the `sched_ext_ops` variable.
@@ -147,11 +71,17 @@ impl BpfScheduler {
         let Some(program) = program else { return 0 };
         self.machine.memory_mut().set_cpu(kernel.this_cpu as u32);
         let result = self.machine.call(program, args, kernel);
+        self.finish(kernel, result)
+    }
+
+    /// The call is over: counts its cost and takes over what the BPF code changed.
+    fn finish(&mut self, kernel: &mut Kernel, result: Result<u64, Fault>) -> u64 {
         self.cost.callbacks += 1;
         self.cost.instructions += self.machine.stats().instructions;
         let result = result.and_then(|value| {
             let Kernel { objects, tasks, .. } = kernel;
             objects.take_back(self.machine.memory(), tasks)?;
+            objects.release_dropped(self.machine.memory_mut())?;
             Ok(value)
         });
         result.unwrap_or_else(|fault| {
@@ -165,6 +95,59 @@ impl BpfScheduler {
             kernel.violate(format!("an object for a task cannot be made: {fault}"));
             0
         })
+    }
+
+    fn give_cgroup(&mut self, kernel: &mut Kernel, cgroup: CgroupIdx) -> u64 {
+        let made = kernel.objects.cgroup(self.machine.memory_mut(), &kernel.cgroups, cgroup);
+        made.map(|object| object.group.0).unwrap_or_else(|fault| {
+            kernel.violate(format!("an object for a cgroup cannot be made: {fault}"));
+            0
+        })
+    }
+
+    /// Sets fields of an object of arguments.
+    fn fill(&mut self, kernel: &mut Kernel, args: Addr, of: &str, fields: &[(&str, u64)]) {
+        let memory = self.machine.memory_mut();
+        for &(path, value) in fields {
+            let written = memory
+                .field(of, path)
+                .map_err(|error| Fault::violation(error.to_string()))
+                .and_then(|field| memory.write(args, &field, value));
+            if let Err(fault) = written {
+                kernel.violate(format!("arguments of a callback: {fault}"));
+            }
+        }
+    }
+
+    fn call_for_cgroup(
+        &mut self,
+        kernel: &mut Kernel,
+        program: Option<ProgramId>,
+        cgroup: CgroupIdx,
+        more: &[u64],
+    ) -> u64 {
+        if program.is_none() {
+            return 0;
+        }
+        let mut args = [0; 4];
+        args[0] = self.give_cgroup(kernel, cgroup);
+        args[1..=more.len()].copy_from_slice(more);
+        self.call(kernel, program, &args[..=more.len()])
+    }
+
+    fn call_move(
+        &mut self,
+        kernel: &mut Kernel,
+        program: Option<ProgramId>,
+        task: TaskIdx,
+        from: CgroupIdx,
+        to: CgroupIdx,
+    ) -> u64 {
+        if program.is_none() {
+            return 0;
+        }
+        let (from, to) = (self.give_cgroup(kernel, from), self.give_cgroup(kernel, to));
+        self.call_for(kernel, program, task, &[from, to])
     }
 
     fn call_for(
@@ -197,6 +180,7 @@ impl BpfScheduler {
         let value = self.machine.call_bytes(program, context, kernel)?;
         let Kernel { objects, tasks, .. } = kernel;
         objects.take_back(self.machine.memory(), tasks)?;
+        objects.release_dropped(self.machine.memory_mut())?;
         Ok(value)
     }
 
@@ -208,64 +192,6 @@ impl BpfScheduler {
     /// The loaded object, to change its maps.
     pub fn machine_mut(&mut self) -> &mut Machine<Kernel> {
         &mut self.machine
-    }
-}
-
-fn configure(object: &mut Object, ops: &str, setup: &Setup, target: &Btf) -> Result<(), SetupError> {
-    for (name, bytes) in &setup.read_only {
-        object.set_global(name, bytes)?;
-    }
-    for (name, entries) in &setup.map_entries {
-        object.set_max_entries(name, *entries)?;
-    }
-    // Enumerators of the running kernel; one that the model does not know stays 0, as on a kernel without it.
-    let enumerators: Vec<String> =
-        object.variables().filter(|name| name.starts_with("__SCX_")).map(str::to_owned).collect();
-    for variable in enumerators {
-        let value = target.enumerator(&variable[2..]).unwrap_or(0);
-        let size = object.global(&variable)?.len();
-        let bytes = value.to_le_bytes();
-        object.set_global(&variable, &bytes[..size.min(8)])?;
-    }
-    let mut flags = object.ops_field(ops, "flags")?;
-    for name in &setup.ops_flags {
-        flags |= target.enumerator(name).ok_or_else(|| SetupError::Flag((*name).to_owned()))?.cast_unsigned();
-    }
-    object.set_ops_field(ops, "flags", flags)?;
-    let dump = if setup.exit_dump_len == 0 { DEFAULT_DUMP_BYTES } else { setup.exit_dump_len };
-    if object.global("uei_dump").is_ok() {
-        object.set_global("uei_dump_len", &dump.to_le_bytes())?;
-        object.resize_global("uei_dump", dump)?;
-    }
-    Ok(())
-}
-
-fn callbacks(machine: &Machine<Kernel>, ops: &str) -> Callbacks {
-    let get = |member: &str| machine.ops_program(ops, member);
-    Callbacks {
-        select_cpu: get("select_cpu"),
-        enqueue: get("enqueue"),
-        dequeue: get("dequeue"),
-        dispatch: get("dispatch"),
-        tick: get("tick"),
-        runnable: get("runnable"),
-        running: get("running"),
-        stopping: get("stopping"),
-        quiescent: get("quiescent"),
-        yields: get("yield"),
-        set_weight: get("set_weight"),
-        set_cpumask: get("set_cpumask"),
-        update_idle: get("update_idle"),
-        init_task: get("init_task"),
-        exit_task: get("exit_task"),
-        enable: get("enable"),
-        disable: get("disable"),
-        cpu_online: get("cpu_online"),
-        cpu_offline: get("cpu_offline"),
-        dump: get("dump"),
-        dump_task: get("dump_task"),
-        init: get("init"),
-        exit: get("exit"),
     }
 }
 
@@ -300,7 +226,7 @@ impl Ops for BpfScheduler {
     }
 
     fn init(&mut self, kernel: &mut Kernel) -> i32 {
-        match Objects::new(self.machine.memory_mut(), kernel.machine.nr_cpu_ids(), &kernel.cgroups) {
+        match Objects::new(self.machine.memory_mut(), kernel.machine.nr_cpu_ids()) {
             Ok(objects) => kernel.objects = objects,
             Err(fault) => {
                 kernel.violate(format!("objects of the kernel cannot be made: {fault}"));
@@ -318,17 +244,14 @@ impl Ops for BpfScheduler {
     }
 
     fn init_task(&mut self, kernel: &mut Kernel, task: TaskIdx, fork: bool) -> i32 {
-        let args = self.init_args;
-        if let Ok(field) = self.machine.memory().field("scx_init_task_args", "fork")
-            && let Err(fault) = self.machine.memory_mut().write(args, &field, fork.into())
-        {
-            kernel.violate(format!("arguments of init_task: {fault}"));
-        }
+        let (args, cgroup) = (self.args.init_task, kernel.tasks[task].sched_cgroup);
+        let cgroup = self.give_cgroup(kernel, cgroup);
+        self.fill(kernel, args, "scx_init_task_args", &[("fork", fork.into()), ("cgroup", cgroup)]);
         self.call_for(kernel, self.callbacks.init_task, task, &[args.0]) as i32
     }
 
     fn exit_task(&mut self, kernel: &mut Kernel, task: TaskIdx) {
-        let args = self.exit_args;
+        let args = self.args.exit_task;
         self.call_for(kernel, self.callbacks.exit_task, task, &[args.0]);
     }
 
@@ -396,6 +319,61 @@ impl Ops for BpfScheduler {
         self.call(kernel, self.callbacks.update_idle, &[cpu as u64, idle.into()]);
     }
 
+    fn cgroup_init(&mut self, kernel: &mut Kernel, cgroup: CgroupIdx) -> i32 {
+        let entry = &kernel.cgroups[cgroup];
+        let fields = [
+            ("weight", entry.weight.into()),
+            ("bw_period_us", entry.bandwidth.period_us),
+            ("bw_quota_us", entry.bandwidth.quota_us),
+            ("bw_burst_us", entry.bandwidth.burst_us),
+        ];
+        let args = self.args.cgroup_init;
+        self.fill(kernel, args, "scx_cgroup_init_args", &fields);
+        self.call_for_cgroup(kernel, self.callbacks.cgroup_init, cgroup, &[args.0]) as i32
+    }
+
+    fn cgroup_exit(&mut self, kernel: &mut Kernel, cgroup: CgroupIdx) {
+        self.call_for_cgroup(kernel, self.callbacks.cgroup_exit, cgroup, &[]);
+    }
+
+    fn cgroup_prep_move(
+        &mut self,
+        kernel: &mut Kernel,
+        task: TaskIdx,
+        from: CgroupIdx,
+        to: CgroupIdx,
+    ) -> i32 {
+        self.call_move(kernel, self.callbacks.cgroup_prep_move, task, from, to) as i32
+    }
+
+    fn cgroup_move(&mut self, kernel: &mut Kernel, task: TaskIdx, from: CgroupIdx, to: CgroupIdx) {
+        self.call_move(kernel, self.callbacks.cgroup_move, task, from, to);
+    }
+
+    fn cgroup_cancel_move(&mut self, kernel: &mut Kernel, task: TaskIdx, from: CgroupIdx, to: CgroupIdx) {
+        self.call_move(kernel, self.callbacks.cgroup_cancel_move, task, from, to);
+    }
+
+    fn cgroup_set_weight(&mut self, kernel: &mut Kernel, cgroup: CgroupIdx, weight: u32) {
+        self.call_for_cgroup(kernel, self.callbacks.cgroup_set_weight, cgroup, &[weight.into()]);
+    }
+
+    fn cgroup_set_bandwidth(&mut self, kernel: &mut Kernel, cgroup: CgroupIdx, bandwidth: Bandwidth) {
+        let Bandwidth { period_us, quota_us, burst_us } = bandwidth;
+        let more = [period_us, quota_us, burst_us];
+        self.call_for_cgroup(kernel, self.callbacks.cgroup_set_bandwidth, cgroup, &more);
+    }
+
+    fn cgroup_set_idle(&mut self, kernel: &mut Kernel, cgroup: CgroupIdx, idle: bool) {
+        self.call_for_cgroup(kernel, self.callbacks.cgroup_set_idle, cgroup, &[idle.into()]);
+    }
+
+    fn forget_cgroup(&mut self, kernel: &mut Kernel, cgroup: CgroupIdx) {
+        if let Err(fault) = kernel.objects.forget_cgroup(self.machine.memory_mut(), cgroup) {
+            kernel.violate(format!("the object of a cgroup that is gone: {fault}"));
+        }
+    }
+
     fn cpu_online(&mut self, kernel: &mut Kernel, cpu: CpuId) {
         self.call(kernel, self.callbacks.cpu_online, &[cpu as u64]);
     }
@@ -404,9 +382,36 @@ impl Ops for BpfScheduler {
         self.call(kernel, self.callbacks.cpu_offline, &[cpu as u64]);
     }
 
+    fn cpu_acquire(&mut self, kernel: &mut Kernel, cpu: CpuId) {
+        self.call(kernel, self.callbacks.cpu_acquire, &[cpu as u64, self.args.cpu_acquire.0]);
+    }
+
+    fn cpu_release(&mut self, kernel: &mut Kernel, cpu: CpuId) {
+        // The reason stays 0: a real-time task.
+        self.call(kernel, self.callbacks.cpu_release, &[cpu as u64, self.args.cpu_release.0]);
+    }
+
+    fn timer(&mut self, kernel: &mut Kernel, callback: Callback) {
+        let [map, key, value] = callback.args;
+        self.machine.memory_mut().set_cpu(kernel.this_cpu as u32);
+        let result = self.machine.call_address(Addr(callback.function), [map, key, value, 0, 0], kernel);
+        self.finish(kernel, result);
+    }
+
+    fn leftovers(&mut self, kernel: &mut Kernel) -> Option<String> {
+        match kernel.objects.release_dropped(self.machine.memory_mut()) {
+            Ok(()) => kernel.objects.leak(self.machine.memory()),
+            Err(fault) => Some(fault.to_string()),
+        }
+    }
+
     fn dump(&mut self, kernel: &mut Kernel) {
-        let ctx = self.dump_ctx.0;
+        let ctx = self.args.dump.0;
         self.call(kernel, self.callbacks.dump, &[ctx]);
+        for cpu in &kernel.online.clone() {
+            let idle = kernel.cpus[cpu].curr == Curr::Idle;
+            self.call(kernel, self.callbacks.dump_cpu, &[ctx, cpu as u64, idle.into()]);
+        }
         let Some(program) = self.callbacks.dump_task else { return };
         let runnable: Vec<TaskIdx> =
             kernel.tasks.live().filter(|(_, task)| task.queued).map(|(task, _)| task).collect();

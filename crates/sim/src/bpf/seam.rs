@@ -37,6 +37,11 @@ impl Session {
         self.sim.borrow().kernel.now
     }
 
+    /// When the run ends, ns.
+    pub fn end_ns(&self) -> u64 {
+        self.end_ns
+    }
+
     /// Lets virtual time pass: up to `timeout`, the end of the run, or the end of the scheduler.
     pub fn wait(&self, timeout: Duration) -> Wake {
         let mut sim = self.sim.borrow_mut();

@@ -2,11 +2,13 @@
 //! What a run was like: figures as JSON, one screen of text, a Perfetto trace, and a page.
 
 mod fairness;
+mod occupancy;
 mod page;
 mod perfetto;
 mod text;
 
 pub use fairness::{Fairness, fair_shares};
+pub use occupancy::Occupancy;
 pub use page::{Series, page};
 pub use perfetto::perfetto;
 
@@ -55,12 +57,16 @@ pub struct GroupReport {
 /// Share of one cgroup.
 #[derive(Clone, Debug, Serialize)]
 pub struct CgroupReport {
-    /// Its name.
+    /// Its path without the leading "/"; the root is "/".
     pub name: String,
     /// Its weight.
     pub weight: u32,
-    /// Share of the CPU time of all tasks alive, 0 to 1.
+    /// CPU time with all cgroups below it, s.
+    pub cpu_s: f64,
+    /// The same as a share of all CPU time, 0 to 1.
     pub share: f64,
+    /// Tasks in it at the end.
+    pub tasks: usize,
 }
 
 /// Times a task ran on another CPU than before, by distance.
@@ -210,15 +216,13 @@ fn cgroups(kernel: &Kernel) -> Vec<CgroupReport> {
     if kernel.cgroups.len() < 2 {
         return Vec::new();
     }
-    let mut used = vec![0u64; kernel.cgroups.len()];
-    for (_, task) in kernel.tasks.live() {
-        used[task.cgroup] += task.exec_ns;
-    }
-    let all: u64 = used.iter().sum();
-    let report = |(cgroup, used): (&crate::kernel::Cgroup, u64)| CgroupReport {
-        name: cgroup.name.clone(),
-        weight: cgroup.weight,
-        share: if all == 0 { 0.0 } else { used as f64 / all as f64 },
+    let all = kernel.cgroups.usage_ns(crate::cgroup::ROOT);
+    let report = |view: crate::cgroup::CgroupView| CgroupReport {
+        name: if view.level == 0 { view.path.clone() } else { view.path[1..].to_owned() },
+        weight: view.weight,
+        cpu_s: view.usage_ns as f64 / 1e9,
+        share: if all == 0 { 0.0 } else { view.usage_ns as f64 / all as f64 },
+        tasks: view.tasks,
     };
-    kernel.cgroups.iter().zip(used).map(report).collect()
+    kernel.cgroup_views().into_iter().map(report).collect()
 }

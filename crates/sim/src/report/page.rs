@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! A page that needs nothing but itself: timeline of CPUs, load over time, distribution of wake-up latency.
+//! A page that needs nothing but itself: who had each CPU, load over time, distribution of wake-up latency, figures.
 
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::kernel::Kernel;
 use crate::report::Report;
+use crate::report::text::time;
 
 const TEMPLATE: &str = include_str!("page.html");
-/// Stretches the page draws; the earliest ones are taken.
-const MAX_STRETCHES: usize = 60_000;
+/// Stretches the close view draws; the earliest ones are taken.
+const MAX_STRETCHES: usize = 40_000;
+/// Cells of the overview.
+const MAX_CELLS: usize = 200_000;
 
 /// A line of the load chart.
 #[derive(Clone, Debug, Serialize)]
@@ -22,26 +25,85 @@ pub struct Series {
 
 /// The page for a run; `series` are drawn over time.
 pub fn page(kernel: &Kernel, report: &Report, series: &[Series]) -> String {
-    let kept = &kernel.trace.timeline[..kernel.trace.timeline.len().min(MAX_STRETCHES)];
-    let to = kept.iter().map(|stretch| stretch.to).max().unwrap_or(0);
-    let stretches: Vec<_> = kept
-        .iter()
-        .map(|stretch| {
-            let group = i64::try_from(stretch.group).ok().filter(|_| stretch.pid > 0).unwrap_or(-1);
-            (stretch.cpu, group, stretch.from, stretch.to)
-        })
-        .collect();
     let cpus: Vec<usize> = (0..kernel.cpus.len()).filter(|&cpu| kernel.machine.places[cpu].present).collect();
+    let places = cpus.iter().map(|&cpu| {
+        let place = &kernel.machine.places[cpu];
+        json!({"id": cpu, "llc": place.llc, "node": place.node})
+    });
+    let (bucket_ns, mut rows) = kernel.trace.occupancy.rows(kernel.now, MAX_CELLS);
+    let row = |&cpu: &usize| rows.get_mut(cpu).map(std::mem::take).unwrap_or_default();
+    let rows: Vec<Vec<u64>> = cpus.iter().map(row).collect();
     let data = json!({
         "made": report.made,
         "trace_hash": report.trace_hash,
         "summary": report.to_string(),
+        "tiles": tiles(report),
         "groups": kernel.metrics.groups.iter().map(|group| &group.name).collect::<Vec<_>>(),
-        "cpus": cpus,
-        "timeline": {"from": 0, "to": to, "stretches": stretches},
+        "cpus": places.collect::<Vec<_>>(),
+        "end": kernel.now,
+        "overview": {"bucket": bucket_ns, "rows": rows},
+        "timeline": timeline(kernel),
         "series": series,
-        "cdf": kernel.metrics.wake_latency.cdf(),
+        "cdfs": distributions(kernel),
+        "exits": report.exits,
     });
     // Inside a script element only its end tag matters.
     TEMPLATE.replace("/*DATA*/", &data.to_string().replace("</", "<\\/"))
+}
+
+/// The figures to see first: name, value, what it means.
+fn tiles(report: &Report) -> Vec<(&'static str, String, &'static str)> {
+    let percent = |value: f64| format!("{value:.1} %");
+    let latency = |ns: u64| if report.wakeups == 0 { "–".to_owned() } else { time(ns as f64) };
+    let fairness = if report.fairness.tasks == 0 {
+        "–".to_owned()
+    } else {
+        percent(100.0 * report.fairness.max_error)
+    };
+    vec![
+        (
+            "Throughput",
+            percent(100.0 * report.throughput_vs_bound),
+            "of what the best placement would have done",
+        ),
+        ("CPUs busy", percent(report.busy_pct), "of their time, with tasks of the scheduler"),
+        ("Wake-up latency p50", latency(report.wake_latency_ns.p50), "from wake-up until the task runs"),
+        ("Wake-up latency p99", latency(report.wake_latency_ns.p99), "1 wake-up in 100 waits longer"),
+        ("Unfairness", fairness, "largest error of a share among tasks that always want to run"),
+        (
+            "Idle beside waiting",
+            format!("{:.2} %", report.idle_beside_waiting_pct),
+            "of the time a CPU idled while a task that may run anywhere waited",
+        ),
+    ]
+}
+
+/// The first stretches, one by one.
+fn timeline(kernel: &Kernel) -> Value {
+    let all = &kernel.trace.timeline;
+    let kept = &all[..all.len().min(MAX_STRETCHES)];
+    // Stretches come in the order they ended: what the last one covers is complete up to its end.
+    let complete = kept.len() == all.len() && kernel.trace.timeline_dropped == 0;
+    let to = if complete { kernel.now } else { kept.last().map_or(0, |stretch| stretch.to) };
+    let stretches: Vec<_> = kept
+        .iter()
+        .map(|stretch| {
+            let group = i64::try_from(stretch.group).ok().filter(|_| stretch.pid > 0).unwrap_or(-1);
+            (stretch.cpu, group, stretch.from, stretch.to, stretch.pid)
+        })
+        .collect();
+    json!({"to": to, "complete": complete, "stretches": stretches})
+}
+
+/// Distribution of wake-up latency: of all tasks, and of each group if there are several that wake up.
+fn distributions(kernel: &Kernel) -> Vec<Value> {
+    let waking =
+        || kernel.metrics.groups.iter().enumerate().filter(|(_, group)| group.wake_latency.count() > 0);
+    let all = Some(("all", -2i64, kernel.metrics.wake_latency.cdf())).filter(|(_, _, cdf)| !cdf.is_empty());
+    let groups = waking().map(|(index, group)| (group.name.as_str(), index as i64, group.wake_latency.cdf()));
+    let groups = groups.filter(|_| waking().count() > 1);
+    all.into_iter()
+        .chain(groups)
+        .map(|(name, colour, points)| json!({"name": name, "colour": colour, "points": points}))
+        .collect()
 }

@@ -7,7 +7,7 @@ use crate::histogram::Percentiles;
 use crate::report::Report;
 
 /// A time with a unit that keeps it short.
-fn time(ns: f64) -> String {
+pub(super) fn time(ns: f64) -> String {
     match ns {
         ns if ns < 1e3 => format!("{ns:.0} ns"),
         ns if ns < 1e6 => format!("{:.1} µs", ns / 1e3),

@@ -6,12 +6,14 @@ use std::rc::Rc;
 use topology::CpuSet;
 
 use crate::abi::{PF_EXITING, PF_KTHREAD, SCX_DEQ_SLEEP, SCX_DSQ_INVALID, SCX_SLICE_DFL, SCX_WAKE_SYNC};
+use crate::cgroup::{CgroupIdx, ROOT};
 use crate::events::{CpuId, Event};
-use crate::kernel::{Curr, Within};
+use crate::kernel::{Curr, Kernel, Within};
 use crate::ops::Ops;
 use crate::program::{Position, Step};
 use crate::rng::Rng;
 use crate::sim::Sim;
+use crate::sim::outside::random_mask;
 use crate::task::{Channel, Place, Task, TaskIdx, TaskSpec};
 use crate::trace::What;
 use crate::world::{Outside, Source};
@@ -20,7 +22,7 @@ use crate::world::{Outside, Source};
 const MAX_STEPS: usize = 10_000;
 
 /// What a step led to.
-enum After {
+pub(super) enum After {
     /// The next step.
     Go,
     /// The task works, or is off its CPU.
@@ -54,7 +56,9 @@ impl<O: Ops> Sim<O> {
 
     fn make_task(&mut self, spec: &TaskSpec, cpu: CpuId, parent: Option<TaskIdx>) -> TaskIdx {
         let kernel = &mut self.kernel;
-        let mask = spec.cpus.clone().unwrap_or_else(|| Rc::clone(&kernel.machine.all));
+        let (cgroup, user_mask, mask) = birthplace(kernel, spec, parent);
+        kernel.cgroups[cgroup].tasks += 1;
+        let sched_cgroup = kernel.cgroups.of_controller(cgroup);
         let (seed, now) = (kernel.config.seed, kernel.now);
         // Where a task starts: where its parent is, if it may.
         let cpu = if mask.contains(cpu) { cpu } else { mask.first().unwrap_or(cpu) };
@@ -72,7 +76,9 @@ impl<O: Ops> Sim<O> {
             mask,
             migration_disabled: 0,
             weight: spec.weight.clamp(1, 10_000),
-            cgroup: spec.cgroup,
+            cgroup,
+            sched_cgroup,
+            user_mask,
             flags: if spec.kthread { PF_KTHREAD } else { 0 },
             group: spec.group,
             slice: SCX_SLICE_DFL,
@@ -94,6 +100,7 @@ impl<O: Ops> Sim<O> {
             parent,
             children: 0,
             awaits_children: false,
+            custody: false,
             known: false,
             stale: true,
             rng: Rng::stream(seed, 0x1_0000_0000 + u64::from(pid.cast_unsigned())),
@@ -264,7 +271,7 @@ impl<O: Ops> Sim<O> {
         After::Stop
     }
 
-    fn signal(&mut self, channel: usize, wake_flags: u64) -> After {
+    pub(super) fn signal(&mut self, channel: usize, wake_flags: u64) -> After {
         let now = self.kernel.now;
         match self.kernel.channels[channel].waiters.pop_front() {
             Some(waiter) => {
@@ -287,7 +294,7 @@ impl<O: Ops> Sim<O> {
         self.schedule(cpu);
     }
 
-    fn fork(&mut self, spec: &TaskSpec, cpu: CpuId, parent: Option<TaskIdx>) {
+    pub(super) fn fork(&mut self, spec: &TaskSpec, cpu: CpuId, parent: Option<TaskIdx>) {
         let child = self.make_task(spec, cpu, parent);
         if let Some(parent) = parent {
             self.kernel.tasks[parent].children += 1;
@@ -315,6 +322,8 @@ impl<O: Ops> Sim<O> {
             ops.forget_task(&mut self.kernel, task);
         }
         self.orphan_children(task);
+        let cgroup = self.kernel.tasks[task].cgroup;
+        self.kernel.cgroups[cgroup].tasks -= 1;
         self.kernel.tasks.remove(task);
         if let Some(parent) = parent {
             let entry = &mut self.kernel.tasks[parent];
@@ -340,76 +349,27 @@ impl<O: Ops> Sim<O> {
             self.kernel.tasks[child].parent = None;
         }
     }
-
-    pub(crate) fn world_event(&mut self, index: usize) {
-        let mut rng = self.world.sources[index].rng.clone();
-        let outside = self.world.sources[index].outside.clone();
-        self.outside(index, &outside, &mut rng);
-        if let Some(after) = self.world.sources[index].outside.again(&mut rng) {
-            self.kernel.events.push(self.kernel.now + after, Event::World(index));
-        }
-        self.world.sources[index].rng = rng;
-    }
-
-    fn outside(&mut self, index: usize, outside: &Outside, rng: &mut Rng) {
-        self.kernel.this_cpu = draw_cpu(&self.kernel.online, rng);
-        let draw_task = |sim: &Self, group: usize, rng: &mut Rng| {
-            let members: Vec<TaskIdx> = sim
-                .kernel
-                .tasks
-                .live()
-                .filter(|(_, task)| task.group == group)
-                .map(|(task, _)| task)
-                .collect();
-            members.get(rng.below(members.len() as u64) as usize).copied()
-        };
-        match outside {
-            Outside::Arrivals { channel, .. } => _ = self.signal(*channel, 0),
-            Outside::RealTime { cpu, length, .. } => {
-                let cpu = cpu.unwrap_or(self.kernel.this_cpu);
-                let length_ns = length.draw(rng);
-                self.kernel.events.push(self.kernel.now, Event::RtStart { cpu, length_ns });
-            }
-            Outside::Births { template, .. } => {
-                let spec = self.world.templates[*template].clone();
-                if let Outside::Births { left, .. } = &mut self.world.sources[index].outside {
-                    *left = left.saturating_sub(1);
-                }
-                self.fork(&spec, self.kernel.this_cpu, None);
-            }
-            Outside::AffinityStorm { group, cpus, .. } => {
-                let Some(task) = draw_task(self, *group, rng) else { return };
-                let mask = random_mask(&self.kernel.machine.all, *cpus, rng);
-                self.set_affinity(task, &Rc::new(mask));
-            }
-            Outside::SetGroupAffinity { group, cpus } => {
-                let mask = cpus.clone().unwrap_or_else(|| Rc::clone(&self.kernel.machine.all));
-                let members: Vec<TaskIdx> = self
-                    .kernel
-                    .tasks
-                    .live()
-                    .filter(|(_, task)| task.group == *group)
-                    .map(|(task, _)| task)
-                    .collect();
-                members.into_iter().for_each(|task| self.set_affinity(task, &mask));
-            }
-            Outside::WeightStorm { group, range, .. } => {
-                let Some(task) = draw_task(self, *group, rng) else { return };
-                let weight = rng.between(u64::from(range.0), u64::from(range.1)) as u32;
-                self.set_weight(task, weight);
-            }
-            Outside::Hotplug { cpu, online } => self.hotplug(*cpu, *online),
-        }
-    }
 }
 
-fn draw_cpu(online: &CpuSet, rng: &mut Rng) -> CpuId {
-    let nth = rng.below(online.len() as u64) as usize;
-    online.iter().nth(nth).unwrap_or(0)
-}
-
-/// `width` CPUs in a row (going round) from a random one on.
-fn random_mask(all: &CpuSet, width: usize, rng: &mut Rng) -> CpuSet {
-    let start = rng.below(all.len() as u64) as usize;
-    all.iter().cycle().skip(start).take(width.clamp(1, all.len())).collect()
+/// The cgroup a new task begins in, the affinity it asks for, and what its cpuset leaves of that.
+fn birthplace(
+    kernel: &Kernel,
+    spec: &TaskSpec,
+    parent: Option<TaskIdx>,
+) -> (CgroupIdx, Rc<CpuSet>, Rc<CpuSet>) {
+    let named = kernel.cgroups.get(spec.cgroup).filter(|cgroup| cgroup.alive && spec.cgroup != ROOT);
+    let cgroup = match (named, parent) {
+        (Some(_), _) => spec.cgroup,
+        (None, Some(parent)) => kernel.tasks[parent].cgroup,
+        (None, None) => ROOT,
+    };
+    let wanted = spec.cpus.clone().unwrap_or_else(|| Rc::clone(&kernel.machine.all));
+    let mask = if spec.kthread || !kernel.cgroups.restricted(cgroup) {
+        Rc::clone(&wanted)
+    } else {
+        let cpuset = kernel.cgroups.effective_cpuset(cgroup);
+        let both = Rc::new(wanted.intersection(&cpuset));
+        if both.is_empty() { cpuset } else { both }
+    };
+    (cgroup, wanted, mask)
 }

@@ -3,13 +3,17 @@
 
 use thiserror::Error;
 
-use crate::abi::{SCX_EXIT_ERROR_STALL, SCX_EXIT_UNREG, SCX_SLICE_DFL, SCX_SLICE_INF};
+use crate::abi::{
+    DEQUEUE_SAVE, SCX_DEQ_SCHED_CHANGE, SCX_EXIT_ERROR_STALL, SCX_EXIT_UNREG, SCX_SLICE_DFL, SCX_SLICE_INF,
+};
+use crate::cgroup::ROOT;
 use crate::events::Event;
 use crate::kernel::{Curr, ExitInfo, Within};
 use crate::ops::Ops;
 use crate::queueing::Target;
 use crate::sim::Sim;
 use crate::task::{Place, TaskIdx};
+use crate::timers::Timers;
 use crate::trace::What;
 
 /// Why a scheduler could not be attached.
@@ -47,6 +51,12 @@ impl<O: Ops> Sim<O> {
         if errno != 0 || self.kernel.exit.is_some() {
             return Err(self.refuse("ops.init", errno));
         }
+        for cgroup in self.kernel.cgroups.live() {
+            let errno = self.introduce_cgroup(cgroup);
+            if errno != 0 || self.kernel.exit.is_some() {
+                return Err(self.refuse("ops.cgroup_init", errno));
+            }
+        }
         let tasks: Vec<TaskIdx> = self.kernel.tasks.live().map(|(task, _)| task).collect();
         for &task in &tasks {
             let errno =
@@ -69,7 +79,7 @@ impl<O: Ops> Sim<O> {
     fn refuse(&mut self, callback: &'static str, errno: i32) -> AttachError {
         let message = self.kernel.exit.take().map(|exit| exit.message);
         self.kernel.scheduler = None;
-        self.kernel.tasks_unknown();
+        self.kernel.all_unknown();
         self.kernel.dsqs.clear_user();
         AttachError::Refused { callback, errno, message }
     }
@@ -139,8 +149,13 @@ impl<O: Ops> Sim<O> {
         if let Some(exit) = &mut self.kernel.exit {
             exit.dump = dump;
         }
+        // Cgroups first, children before parents: nobody moves any more while tasks leave.
+        for cgroup in self.kernel.cgroups.descendants_post(ROOT) {
+            self.take_leave_of_cgroup(cgroup);
+        }
         let tasks: Vec<TaskIdx> = self.kernel.tasks.live().map(|(task, _)| task).collect();
         for &task in &tasks {
+            self.part_with(task);
             self.hand_to_default(task);
             if std::mem::take(&mut self.kernel.tasks[task].known) {
                 self.call(Within::Other, |ops, kernel| {
@@ -153,6 +168,10 @@ impl<O: Ops> Sim<O> {
         if let Some(info) = &info {
             self.call(Within::Other, |ops, kernel| ops.exit(kernel, info));
         }
+        if let Some(Some(what)) = self.call(Within::Other, O::leftovers) {
+            self.kernel.violate(what);
+        }
+        self.kernel.timers = Timers::default();
         self.kernel.scheduler = None;
         self.kernel.dsqs.clear_user();
         for cpu in &self.kernel.online.clone() {
@@ -161,6 +180,28 @@ impl<O: Ops> Sim<O> {
                 self.kernel.resched(cpu);
             }
         }
+    }
+
+    /// The scheduler sees a runnable task leave, as for any change.
+    fn part_with(&mut self, task: TaskIdx) {
+        let entry = &mut self.kernel.tasks[task];
+        if !entry.queued || !entry.known {
+            return;
+        }
+        let (running, custody) = (entry.place == Place::Running, std::mem::take(&mut entry.custody));
+        let (cpu, flags) = (entry.cpu, DEQUEUE_SAVE | SCX_DEQ_SCHED_CHANGE);
+        if running {
+            self.kernel.update_curr(cpu);
+        }
+        self.call(Within::Other, |ops, kernel| {
+            if custody {
+                ops.dequeue(kernel, task, flags);
+            }
+            if running {
+                ops.stopping(kernel, task, false);
+            }
+            ops.quiescent(kernel, task, flags);
+        });
     }
 
     fn hand_to_default(&mut self, task: TaskIdx) {
@@ -204,7 +245,8 @@ impl<O: Ops> Sim<O> {
 }
 
 impl crate::kernel::Kernel {
-    fn tasks_unknown(&mut self) {
+    fn all_unknown(&mut self) {
+        self.cgroups.live().into_iter().for_each(|cgroup| self.cgroups[cgroup].known = false);
         let tasks: Vec<TaskIdx> = self.tasks.live().map(|(task, _)| task).collect();
         tasks.into_iter().for_each(|task| self.tasks[task].known = false);
     }

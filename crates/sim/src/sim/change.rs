@@ -16,11 +16,22 @@ use crate::task::{Place, TaskIdx};
 use crate::trace::{Stretch, What};
 
 impl<O: Ops> Sim<O> {
-    /// sched_setaffinity: no effect when the mask has no online CPU.
+    /// sched_setaffinity: no effect when the mask has no online CPU that the task's cpuset allows.
     pub fn set_affinity(&mut self, task: TaskIdx, mask: &Rc<CpuSet>) {
-        if !mask.intersects(&self.kernel.online) {
-            return;
+        let cgroup = self.kernel.tasks[task].cgroup;
+        let allowed = if self.kernel.cgroups.restricted(cgroup) {
+            Rc::new(mask.intersection(&self.kernel.cgroups.effective_cpuset(cgroup)))
+        } else {
+            Rc::clone(mask)
+        };
+        if allowed.intersects(&self.kernel.online) {
+            self.kernel.tasks[task].user_mask = Rc::clone(mask);
+            self.apply_mask(task, &allowed);
         }
+    }
+
+    /// `set_cpus_allowed()`: the mask has an online CPU.
+    pub(crate) fn apply_mask(&mut self, task: TaskIdx, mask: &Rc<CpuSet>) {
         let (pid, cpu) = (self.kernel.tasks[task].pid, self.kernel.tasks[task].cpu);
         self.note_change(cpu, pid, mask.first().unwrap_or(0) as u64);
         let mask = Rc::clone(mask);
@@ -52,7 +63,7 @@ impl<O: Ops> Sim<O> {
     }
 
     /// Takes the task off the run queue around a change, as the kernel does.
-    fn change_attribute(&mut self, task: TaskIdx, change: impl FnOnce(&mut Self)) {
+    pub(crate) fn change_attribute(&mut self, task: TaskIdx, change: impl FnOnce(&mut Self)) {
         let cpu = self.kernel.tasks[task].cpu;
         match self.kernel.tasks[task].place {
             Place::Sleeping => change(self),

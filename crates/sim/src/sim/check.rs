@@ -20,7 +20,10 @@ impl<O: Ops> Sim<O> {
 impl Kernel {
     /// The first thing that is wrong.
     pub fn inconsistency(&self) -> Option<String> {
-        self.misplaced_task().or_else(|| self.wrong_counts()).or_else(|| self.sleeping_cpu())
+        self.misplaced_task()
+            .or_else(|| self.wrong_counts())
+            .or_else(|| self.sleeping_cpu())
+            .or_else(|| self.wrong_cgroup())
     }
 
     fn misplaced_task(&self) -> Option<String> {
@@ -80,6 +83,24 @@ impl Kernel {
         let (counted, found) = ((self.nr_runnable, self.nr_waiting, self.nr_idle), (runnable, waiting, idle));
         (counted != found)
             .then(|| format!("runnable, waiting and idle are counted {counted:?} and found {found:?}"))
+    }
+
+    fn wrong_cgroup(&self) -> Option<String> {
+        let mut tasks = vec![0usize; self.cgroups.len()];
+        for (index, task) in self.tasks.live() {
+            tasks[task.cgroup] += 1;
+            let (own, seen) = (task.cgroup, self.cgroups.of_controller(task.cgroup));
+            if !self.cgroups[own].alive || task.sched_cgroup != seen {
+                let (who, path) = (self.describe(index), &self.cgroups[own].path);
+                let sched = &self.cgroups[task.sched_cgroup].path;
+                return Some(format!("{who} is in cgroup {path} and counts for {sched}"));
+            }
+        }
+        let wrong = (0..tasks.len()).find(|&index| self.cgroups[index].tasks != tasks[index]);
+        wrong.map(|index| {
+            let (path, counted) = (&self.cgroups[index].path, self.cgroups[index].tasks);
+            format!("cgroup {path} counts {counted} tasks and has {}", tasks[index])
+        })
     }
 
     fn sleeping_cpu(&self) -> Option<String> {

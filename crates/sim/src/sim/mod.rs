@@ -5,13 +5,21 @@
 //! - `wake`: how a task becomes runnable;
 //! - `advance`: what tasks do when they run;
 //! - `change`: affinity, weight and CPUs that come and go;
+//! - `cgroups`: the tree changes and tasks move in it;
+//! - `real_time`: what real-time tasks and interrupts take;
+//! - `reenqueue`: queued tasks are enqueued again, BPF timers fire;
+//! - `outside`: the world acts;
 //! - `attach`: the beginning and the end of a scheduler;
 //! - `check`: invariants.
 
 mod advance;
 mod attach;
+mod cgroups;
 mod change;
 mod check;
+mod outside;
+mod real_time;
+mod reenqueue;
 mod schedule;
 mod wake;
 
@@ -123,18 +131,15 @@ impl<O: Ops> Sim<O> {
                 self.kernel.this_cpu = cpu;
                 self.kernel.run_deferred(cpu);
             }
-            Event::RtStart { cpu, length_ns } => {
+            Event::RtStart { cpu, length_ns } => self.rt_start(cpu, length_ns),
+            Event::RtEnd(cpu) => self.rt_end(cpu),
+            Event::Interrupt { cpu, length_ns } => self.interrupt(cpu, length_ns),
+            Event::ServerStart(cpu) => self.server_start(cpu),
+            Event::ServerEnd(cpu) => self.server_end(cpu),
+            Event::BpfTimer { timer, generation } => self.fire_timer(timer, generation),
+            Event::Reenqueue { cpu, dsq } => {
                 self.kernel.this_cpu = cpu;
-                if self.kernel.cpus[cpu].online && length_ns > 0 {
-                    self.kernel.cpus[cpu].rt_wanted_ns += length_ns;
-                    if self.kernel.cpus[cpu].curr != Curr::Rt {
-                        self.schedule(cpu);
-                    }
-                }
-            }
-            Event::RtEnd(cpu) => {
-                self.kernel.this_cpu = cpu;
-                self.rt_end(cpu);
+                self.reenqueue(cpu, dsq);
             }
             Event::World(index) => self.world_event(index),
             Event::Watchdog => self.watchdog(),
@@ -163,23 +168,6 @@ impl<O: Ops> Sim<O> {
         }
     }
 
-    fn rt_end(&mut self, cpu: CpuId) {
-        let kernel = &mut self.kernel;
-        if kernel.cpus[cpu].curr != Curr::Rt {
-            return;
-        }
-        let held = kernel.now - kernel.cpus[cpu].since;
-        kernel.metrics.rt_ns += held;
-        kernel.cpus[cpu].since = kernel.now;
-        kernel.cpus[cpu].rt_wanted_ns = kernel.cpus[cpu].rt_wanted_ns.saturating_sub(held);
-        let left = kernel.cpus[cpu].rt_wanted_ns;
-        if left > 0 {
-            kernel.events.push(kernel.now + left, Event::RtEnd(cpu));
-        } else {
-            self.schedule(cpu);
-        }
-    }
-
     /// Calls the scheduler, if one is attached, and counts what it cost to the CPU at hand.
     pub(crate) fn call<R>(
         &mut self,
@@ -191,6 +179,10 @@ impl<O: Ops> Sim<O> {
         let outer = std::mem::replace(&mut self.kernel.within, within);
         let result = callback(ops, &mut self.kernel);
         self.kernel.within = outer;
+        if !self.kernel.left_custody.is_empty() {
+            self.tell_departures();
+        }
+        let ops = self.ops.as_mut()?;
         let cost = ops.take_cost();
         let costs = &self.kernel.config.costs;
         let time = cost.callbacks * costs.callback_ns + cost.instructions * costs.instruction_ps / 1000;
@@ -198,6 +190,17 @@ impl<O: Ops> Sim<O> {
         self.kernel.metrics.instructions += cost.instructions;
         self.kernel.cpus[self.kernel.this_cpu].pending_ns += time;
         Some(result)
+    }
+
+    /// ops.dequeue of tasks that were dispatched to a local or global queue. The kernel calls it inside the dispatch, the
+    /// model right behind the callback that dispatched.
+    fn tell_departures(&mut self) {
+        let left = std::mem::take(&mut self.kernel.left_custody);
+        if self.kernel.scheduler.is_some_and(|traits| traits.dequeue) {
+            for task in left {
+                self.call(Within::Other, |ops, kernel| ops.dequeue(kernel, task, 0));
+            }
+        }
     }
 
     /// What the event cost its CPU delays the task that runs there now.

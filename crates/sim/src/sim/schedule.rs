@@ -7,7 +7,7 @@ use crate::abi::{
     PF_EXITING, SCX_DSP_MAX_LOOPS, SCX_ENQ_HEAD, SCX_ENQ_LAST, SCX_OPS_ENQ_EXITING, SCX_OPS_ENQ_LAST,
     SCX_OPS_ENQ_MIGRATION_DISABLED, SCX_OPS_KEEP_BUILTIN_IDLE, SCX_SLICE_DFL,
 };
-use crate::events::{CpuId, Event};
+use crate::events::CpuId;
 use crate::kernel::{Curr, Within};
 use crate::metrics::Wait;
 use crate::ops::Ops;
@@ -31,7 +31,13 @@ impl<O: Ops> Sim<O> {
         self.kernel.change_cpu(cpu, |cpu| cpu.need_resched = false);
         self.kernel.update_curr(cpu);
         let prev = self.kernel.cpus[cpu].curr;
-        let next = if self.kernel.cpus[cpu].rt_wanted_ns > 0 { Curr::Rt } else { self.pick(cpu, prev) };
+        if !self.kernel.cpus[cpu].kick_waiters.is_empty() {
+            self.release_kick_waiters(cpu);
+        }
+        let next = self.choose(cpu, prev);
+        if prev == Curr::Rt && next != Curr::Rt {
+            self.account_rt(cpu);
+        }
         if next == prev {
             match next {
                 Curr::Idle => self.set_idle(cpu, true, false),
@@ -44,7 +50,7 @@ impl<O: Ops> Sim<O> {
         self.switch_to(cpu, prev, next);
     }
 
-    fn pick(&mut self, cpu: CpuId, prev: Curr) -> Curr {
+    pub(super) fn pick(&mut self, cpu: CpuId, prev: Curr) -> Curr {
         let prev_task = match prev {
             Curr::Task(task) => Some(task),
             Curr::Idle | Curr::Rt => None,
@@ -60,12 +66,16 @@ impl<O: Ops> Sim<O> {
         let Some(task) = chosen else { return Curr::Idle };
         if self.kernel.tasks[task].slice == 0 {
             self.kernel.tasks[task].slice = SCX_SLICE_DFL;
+            self.kernel.metrics.kernel_events.refill_slice += 1;
         }
         Curr::Task(task)
     }
 
     /// `balance_one()`.
     fn balance(&mut self, cpu: CpuId, prev: Option<TaskIdx>) -> Found {
+        if std::mem::take(&mut self.kernel.cpus[cpu].released) {
+            self.call(Within::Other, |ops, kernel| ops.cpu_acquire(kernel, cpu));
+        }
         let traits = self.kernel.scheduler;
         let keepable = prev.filter(|&task| self.kernel.tasks[task].queued);
         if keepable.is_some_and(|task| self.kernel.tasks[task].slice > 0) {
@@ -99,7 +109,11 @@ impl<O: Ops> Sim<O> {
             }
         }
         let enq_last = traits.is_some_and(|traits| traits.flags & SCX_OPS_ENQ_LAST != 0);
-        if keepable.is_some() && !enq_last { Found::Keep } else { Found::Nothing }
+        if keepable.is_none() || enq_last {
+            return Found::Nothing;
+        }
+        self.kernel.metrics.kernel_events.keep_last += 1;
+        Found::Keep
     }
 
     fn consume_global(&mut self, cpu: CpuId) -> bool {
@@ -125,21 +139,37 @@ impl<O: Ops> Sim<O> {
             }
         };
         self.kernel.trace.stretch(Stretch { cpu, pid, group, from: since, to: now });
-        let Curr::Task(task) = prev else { return };
-        if !self.kernel.tasks[task].queued {
-            return;
+        if let Curr::Task(task) = prev {
+            if self.kernel.tasks[task].queued {
+                self.put_runnable(cpu, task, next);
+            }
+            if next == Curr::Rt {
+                self.release_cpu(cpu);
+            }
         }
+    }
+
+    fn put_runnable(&mut self, cpu: CpuId, task: TaskIdx, next: Curr) {
         if next == Curr::Rt {
             self.kernel.metrics.rt_preemptions += 1;
         }
         self.call(Within::Other, |ops, kernel| ops.stopping(kernel, task, true));
-        self.kernel.tasks[task].waiting_since = now;
+        self.kernel.tasks[task].waiting_since = self.kernel.now;
         self.kernel.set_place(task, Place::Transit);
         if self.kernel.tasks[task].slice > 0 {
             self.kernel.put(task, Target::Local(cpu), SCX_ENQ_HEAD);
         } else {
             let flags = if next == Curr::Idle { SCX_ENQ_LAST } else { 0 };
             self.do_enqueue(cpu, task, flags);
+        }
+    }
+
+    /// `switch_class()`: a higher class takes the CPU.
+    fn release_cpu(&mut self, cpu: CpuId) {
+        let preempts = self.kernel.scheduler.is_some_and(|traits| traits.preempt);
+        if preempts && !self.kernel.cpus[cpu].released {
+            self.kernel.cpus[cpu].released = true;
+            self.call(Within::Other, |ops, kernel| ops.cpu_release(kernel, cpu));
         }
     }
 
@@ -153,12 +183,7 @@ impl<O: Ops> Sim<O> {
         self.kernel.note(What::Switch, cpu, pid, 0);
         match next {
             Curr::Task(task) => self.set_next(cpu, task),
-            Curr::Rt => {
-                self.kernel.set_curr(cpu, Curr::Rt);
-                self.kernel.arm_tick(cpu);
-                let wanted = self.kernel.cpus[cpu].rt_wanted_ns;
-                self.kernel.events.push(self.kernel.now + wanted, Event::RtEnd(cpu));
-            }
+            Curr::Rt => self.rt_takes(cpu),
             Curr::Idle => {
                 self.kernel.set_curr(cpu, Curr::Idle);
                 self.set_idle(cpu, true, prev != Curr::Idle);
@@ -240,6 +265,9 @@ impl<O: Ops> Sim<O> {
         let exiting = entry.flags & PF_EXITING != 0 && traits.flags & SCX_OPS_ENQ_EXITING == 0;
         let fixed = entry.migration_disabled > 0 && traits.flags & SCX_OPS_ENQ_MIGRATION_DISABLED == 0;
         if exiting || fixed {
+            let counters = &mut self.kernel.metrics.kernel_events;
+            counters.skip_exiting += u64::from(exiting);
+            counters.skip_migration_disabled += u64::from(!exiting);
             return self.enqueue_default(task, Target::Local(rq), enq_flags);
         }
         if !traits.enqueue {
@@ -248,9 +276,13 @@ impl<O: Ops> Sim<O> {
         self.kernel.metrics.enqueues += 1;
         self.call(Within::Enqueue(task), |ops, kernel| ops.enqueue(kernel, task, enq_flags));
         if self.kernel.tasks[task].undispatched() {
+            self.kernel.tasks[task].custody = true;
             self.kernel.set_place(task, Place::Scheduler);
         } else {
             self.kernel.direct_dispatch(task, rq, enq_flags);
+            let globals = self.kernel.dsqs.globals();
+            let place = self.kernel.tasks[task].place;
+            self.kernel.tasks[task].custody = matches!(place, Place::Queue(index) if index >= globals);
         }
     }
 

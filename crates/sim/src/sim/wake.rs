@@ -4,8 +4,8 @@
 use std::rc::Rc;
 
 use crate::abi::{
-    ENQUEUE_INITIAL, ENQUEUE_MIGRATED, SCX_DEQ_SLEEP, SCX_DSQ_INVALID, SCX_DSQ_LOCAL, SCX_ENQ_CPU_SELECTED,
-    SCX_ENQ_WAKEUP, SCX_SLICE_DFL, SCX_WAKE_FORK, SCX_WAKE_TTWU,
+    ENQUEUE_INITIAL, ENQUEUE_MIGRATED, SCX_DEQ_SCHED_CHANGE, SCX_DEQ_SLEEP, SCX_DSQ_INVALID, SCX_DSQ_LOCAL,
+    SCX_ENQ_CPU_SELECTED, SCX_ENQ_WAKEUP, SCX_SLICE_DFL, SCX_WAKE_FORK, SCX_WAKE_TTWU,
 };
 use crate::events::CpuId;
 use crate::kernel::{Curr, Within};
@@ -72,7 +72,9 @@ impl<O: Ops> Sim<O> {
             self.select_cpu_builtin(task, prev, wake_flags)
         };
         self.kernel.tasks[task].selected_cpu = cpu;
-        (self.usable_cpu(task, cpu), free)
+        let usable = self.usable_cpu(task, cpu);
+        self.kernel.metrics.kernel_events.select_cpu_fallback += u64::from(usable != cpu);
+        (usable, free)
     }
 
     fn select_cpu_builtin(&mut self, task: TaskIdx, prev: CpuId, wake_flags: u64) -> CpuId {
@@ -104,6 +106,7 @@ impl<O: Ops> Sim<O> {
         kernel.tasks[task].stale = true;
         kernel.tasks[task].migration_disabled = 0;
         kernel.tasks[task].mask = Rc::clone(&kernel.machine.all);
+        kernel.tasks[task].user_mask = Rc::clone(&kernel.machine.all);
         kernel.tasks[task].nr_allowed = kernel.machine.all.len();
         self.call(Within::Other, |ops, kernel| ops.set_cpumask(kernel, task));
         self.kernel.online.first().unwrap_or(0)
@@ -138,7 +141,8 @@ impl<O: Ops> Sim<O> {
             self.kernel.violate(format!("{who} ceases to be runnable and was not"));
             return;
         }
-        if self.kernel.tasks[task].place == Place::Scheduler {
+        let flags = if flags & SCX_DEQ_SLEEP == 0 { flags | SCX_DEQ_SCHED_CHANGE } else { flags };
+        if std::mem::take(&mut self.kernel.tasks[task].custody) {
             self.call(Within::Other, |ops, kernel| ops.dequeue(kernel, task, flags));
         }
         if self.kernel.tasks[task].place == Place::Running {

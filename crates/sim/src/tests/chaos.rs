@@ -59,6 +59,10 @@ fn run(spec: &str, seed: u64, flags: u64, fifo: bool, costs: Costs, hotplug: boo
     (0..12).for_each(|i| _ = sim.add_task(&TaskSpec::new("life", program.clone()), i * 100 * US));
     sim.add_source(Outside::RealTime { cpu: None, every: Dist::Exp(2 * MS), length: Dist::Exp(MS) }, 0);
     sim.add_source(Outside::AffinityStorm { group: 0, every: Dist::Exp(MS), cpus: 2 }, MS);
+    sim.add_source(Outside::CgroupStorm { group: 0, every: Dist::Exp(MS), max: 12 }, MS);
+    sim.add_source(Outside::Interrupts { cpu: None, every: Dist::Exp(MS), length: Dist::Exp(20 * US) }, 0);
+    let (every, length) = (Dist::Exp(5 * MS), Dist::Exp(MS));
+    sim.add_source(Outside::RealTimeTask { cpus: None, last: None, every, length }, MS);
     sim.add_source(Outside::WeightStorm { group: 0, every: Dist::Exp(MS), range: (1, 10_000) }, MS);
     if hotplug {
         for i in 0..20 {

@@ -12,7 +12,7 @@ const US: u64 = 1_000;
 const MS: u64 = 1_000_000;
 
 /// Names of the generators.
-pub const NAMES: [&str; 12] = [
+pub const NAMES: [&str; 13] = [
     "hogs",
     "weighted-hogs",
     "sleepers",
@@ -23,6 +23,7 @@ pub const NAMES: [&str; 12] = [
     "tenants",
     "rt",
     "affinity-storm",
+    "cgroup-storm",
     "one-domain",
     "mixed",
 ];
@@ -40,6 +41,7 @@ pub(super) fn add(workload: &mut Workload, name: &str, cpus: usize, count: Optio
         "tenants" => tenants(workload, count.unwrap_or(4), cpus),
         "rt" => real_time(workload, count.unwrap_or(cpus), cpus),
         "affinity-storm" => affinity_storm(workload, count.unwrap_or(2 * cpus), cpus),
+        "cgroup-storm" => cgroup_storm(workload, count.unwrap_or(2 * cpus)),
         "one-domain" => one_domain(workload, count.unwrap_or(2 * cpus), cpus),
         "mixed" => mixed(workload, count.unwrap_or(8 * cpus)),
         _ => return None,
@@ -141,11 +143,23 @@ fn tenants(workload: &mut Workload, count: usize, cpus: usize) {
     }
 }
 
-/// Hogs, and real-time work that takes CPUs away at random.
+/// Hogs and per-CPU kernel threads; real-time work at random places and of one task that stays where it is, and interrupts,
+/// take the CPUs away.
 fn real_time(workload: &mut Workload, count: usize, cpus: usize) {
     hogs(workload, "rt-victims", count, &[100]);
     let every = Dist::Exp(20 * MS / cpus.max(1) as u64);
     workload.sources.push((Outside::RealTime { cpu: None, every, length: Dist::Uniform(MS, 5 * MS) }, MS));
+    let (every, length) = (Dist::Const(10 * MS), Dist::Uniform(MS, 3 * MS));
+    workload.sources.push((Outside::RealTimeTask { cpus: None, last: None, every, length }, 2 * MS));
+    let every = Dist::Exp(MS / cpus.max(1) as u64);
+    workload.sources.push((Outside::Interrupts { cpu: None, every, length: Dist::Exp(10 * US) }, MS));
+    let group = workload.group("kworkers");
+    let body = vec![Step::Sleep(Dist::Exp(10 * MS)), Step::Run(Dist::Exp(50 * US)), Step::Done];
+    let kworker = TaskSpec { kthread: true, ..spec("kworker", group, &forever(body)) };
+    for cpu in 0..cpus {
+        let own = Rc::new([cpu].into_iter().collect());
+        workload.tasks.push((TaskSpec { cpus: Some(own), ..kworker.clone() }, cpu as u64 * US));
+    }
 }
 
 /// Tasks whose affinity changes all the time, from inside and from outside.
@@ -164,6 +178,15 @@ fn affinity_storm(workload: &mut Workload, count: usize, cpus: usize) {
     let task = spec("storm", group, &forever(body));
     workload.tasks.extend((0..count).map(|index| (task.clone(), index as u64 * 10 * US)));
     workload.sources.push((Outside::AffinityStorm { group, every: Dist::Exp(5 * MS), cpus: width }, MS));
+}
+
+/// Short work in cgroups that come, go, change and are entered and left all the time.
+fn cgroup_storm(workload: &mut Workload, count: usize) {
+    let group = workload.group("cgroup-storm");
+    let body = vec![Step::Run(Dist::Exp(3 * MS)), Step::Sleep(Dist::Exp(MS)), Step::Done];
+    let task = spec("storm", group, &forever(body));
+    workload.tasks.extend((0..count).map(|index| (task.clone(), index as u64 * 10 * US)));
+    workload.sources.push((Outside::CgroupStorm { group, every: Dist::Exp(MS), max: 24 }, MS));
 }
 
 /// Hogs that start on the first quarter of the machine and are set free after 100 ms.

@@ -12,7 +12,6 @@ use std::path::Path;
 
 use thiserror::Error;
 
-use crate::kernel::Cgroup;
 use crate::metrics::GroupMetrics;
 use crate::ops::Ops;
 use crate::sim::Sim;
@@ -36,7 +35,7 @@ pub struct Workload {
     pub tasks: Vec<(TaskSpec, u64)>,
     /// Happenings and when they start, ns.
     pub sources: Vec<(Outside, u64)>,
-    /// Cgroups beside the root, which is 0: name and weight.
+    /// Cgroups beside the root, which is 0: path and weight, parents first.
     pub cgroups: Vec<(String, u32)>,
 }
 
@@ -112,8 +111,9 @@ impl Workload {
             .iter()
             .map(|name| GroupMetrics { name: name.clone(), ..GroupMetrics::default() })
             .collect();
-        for (index, (name, weight)) in self.cgroups.iter().enumerate() {
-            sim.kernel.cgroups.push(Cgroup { id: 100 + index as u64, weight: *weight, name: name.clone() });
+        for (index, (path, weight)) in self.cgroups.iter().enumerate() {
+            let made = sim.create_cgroup(path, *weight);
+            assert_eq!(made, Ok(index + 1), "cgroups of a workload: parents first, on a tree of its own");
         }
         self.channels.iter().for_each(|&tokens| _ = sim.add_channel(tokens));
         sim.world.templates.clone_from(&self.templates);

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What every scheduler on the simulator shares: attach, let its own loop run in virtual time, attach again after a restart
+//! in place.
+//!
+//! A scheduler's own part is an implementation of [`Scheduler`] and a row in [`crate::schedulers`].
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use runtime::args::usage_line;
+use runtime::daemon::Ending;
+use runtime::exit::{ExitRecord, UsageError};
+use runtime::setup::Setup;
+use runtime::signals::Wake;
+use sim::bpf::{BpfScheduler, Session, SimObject};
+use sim::report::Series;
+use topology::Topology;
+
+/// What one attachment needs: the object that ships and what is set in it.
+pub struct Attachment {
+    /// The compiled BPF object.
+    pub object: &'static [u8],
+    /// What is set before it is loaded.
+    pub setup: Setup,
+}
+
+/// A scheduler as the simulator drives it. It keeps what it learns, for the report.
+pub trait Scheduler {
+    /// Its name.
+    fn name(&self) -> &'static str;
+
+    /// Makes ready for the machine as it is now (CPUs that are offline at the moment say so); called before each
+    /// attachment.
+    ///
+    /// # Errors
+    /// What the scheduler itself would say.
+    fn prepare(&mut self, now: &Topology) -> Result<Attachment>;
+
+    /// Its own loop over the object, in the time of `world`, until that ends or the kernel ends the scheduler.
+    ///
+    /// # Errors
+    /// What ends the real program.
+    fn run(&mut self, object: &mut SimObject, world: &mut World) -> Result<Ending>;
+
+    /// Told before it is attached again.
+    fn restarts(&mut self) {}
+
+    /// Its last statistics.
+    ///
+    /// # Errors
+    /// When they have no form in JSON.
+    fn statistics(&self) -> Result<serde_json::Value>;
+
+    /// What it has to show over time.
+    fn series(&self) -> Vec<Series> {
+        Vec::new()
+    }
+}
+
+/// A scheduler's options from the words of its command line, without the program's name.
+///
+/// # Errors
+/// [`UsageError`], one line; the help or version that was asked for comes as a [`clap::Error`].
+pub fn parse<O: Parser>(name: &str, words: &[String]) -> Result<O> {
+    O::try_parse_from(std::iter::once(name).chain(words.iter().map(String::as_str))).map_err(|error| {
+        if error.use_stderr() { UsageError(usage_line(&error)).into() } else { error.into() }
+    })
+}
+
+/// Time and CPU accounting of the model, for the `Host` of a scheduler's loop.
+pub struct World {
+    session: Session,
+    /// Time and busy time at the last question.
+    last: (u64, u64),
+}
+
+impl World {
+    fn new(session: &Session) -> Self {
+        Self { last: (session.now_ns(), 0), session: session.clone() }
+    }
+
+    /// Virtual time, ns.
+    pub fn now_ns(&self) -> u64 {
+        self.session.now_ns()
+    }
+
+    /// Lets virtual time pass; tells the loop to end when the run is over.
+    pub fn wait(&mut self, timeout: Duration) -> Wake {
+        self.session.wait(timeout)
+    }
+
+    /// Share of all CPUs' time that was used since the last call, percent.
+    pub fn cpu_busy_pct(&mut self) -> f64 {
+        let (now, busy, cpus) = self.session.with(|sim| {
+            let kernel = &sim.kernel;
+            (kernel.now, kernel.metrics.busy_ns + kernel.metrics.rt_ns, kernel.online.len().max(1) as u64)
+        });
+        let (then, before) = std::mem::replace(&mut self.last, (now, busy));
+        let time = (now - then) * cpus;
+        if time == 0 { 0.0 } else { (busy - before) as f64 * 100.0 / time as f64 }
+    }
+
+    /// When the run ends, ns.
+    pub fn end_ns(&self) -> u64 {
+        self.session.end_ns()
+    }
+
+    /// The model itself.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+}
+
+/// Attaches the scheduler to the session's model and lets its loop run to the end, attaching again as often as the real
+/// program would. Returns the ends by the kernel, restarts in place included.
+///
+/// # Errors
+/// When the scheduler cannot be set up or loaded, its loop fails, or an invariant breaks.
+pub fn drive(
+    session: &Session,
+    topology: &Topology,
+    scheduler: &mut dyn Scheduler,
+) -> Result<Vec<ExitRecord>> {
+    let mut exits = Vec::new();
+    loop {
+        let Attachment { object, setup } = scheduler.prepare(&as_it_is_now(session, topology))?;
+        let name = scheduler.name();
+        let loaded = BpfScheduler::load(object, &setup, topology.nr_cpu_ids())
+            .with_context(|| format!("{name} does not load on the model"))?;
+        session.with(|sim| sim.attach(loaded)).with_context(|| format!("{name} cannot be attached"))?;
+        let ending = scheduler.run(&mut session.object(), &mut World::new(session));
+        // A broken invariant may be what made the loop fail: it is the one to tell.
+        if let Some(violation) = session.violation() {
+            bail!("{violation}");
+        }
+        match ending? {
+            Ending::Shutdown => {
+                session.with(sim::Sim::detach);
+                return Ok(exits);
+            }
+            Ending::Kernel(record) => {
+                let again = record.should_restart();
+                exits.push(record);
+                if !again {
+                    return Ok(exits);
+                }
+                scheduler.restarts();
+            }
+        }
+    }
+}
+
+fn as_it_is_now(session: &Session, topology: &Topology) -> Topology {
+    let mut topology = topology.clone();
+    session
+        .with(|sim| topology.cpus.iter_mut().for_each(|cpu| cpu.online = sim.kernel.online.contains(cpu.id)));
+    topology
+}

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Random machines, lives, storms and options, by the million events, with every invariant on: whatever happens, no task is
+//! lost or doubled, runs where it may not or waits for ever, and no scheduler ends for it.
+//!
+//! Each run begins with a fresh seed, which it prints. The run is cut into episodes; a violation prints the episode's own
+//! seed, the number of the event, the last events, and the command that plays this episode alone.
+//!
+//! | environment variable | meaning |
+//! |---|---|
+//! | `CHAOS_SEED` | seed of the whole run instead of a fresh one |
+//! | `CHAOS_EVENTS` | events of the whole run instead of 10 million |
+//! | `CHAOS_EPISODE` | play only the episode with this seed, checked after each event |
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use sched_sim::drive::{self, Scheduler};
+use sched_sim::schedulers;
+use sim::Config;
+use sim::bpf::{BpfScheduler, Session};
+use sim::program::{Dist, Program, Step};
+use sim::rng::Rng;
+use sim::sim::Sim;
+use sim::task::TaskSpec;
+use sim::workload::Workload;
+use sim::world::Outside;
+use topology::Topology;
+
+const US: u64 = 1_000;
+const MS: u64 = 1_000_000;
+
+/// Events of a run.
+const EVENTS: u64 = 10_000_000;
+/// Shortest and longest virtual time of an episode.
+const EPISODE_NS: (u64, u64) = (50 * MS, 1_500 * MS);
+/// All tasks and queues are looked at after so many events; every operation checks what it touches anyway.
+const CHECK_EVERY: u64 = 256;
+
+const MACHINES: [&str; 12] = [
+    "1c", "2c", "3c", "2c2t", "2l2c", "2l3c", "4l1c", "2n2c", "2n2l2c2t", "2n3l2c1t", "4n1l2c1t", "2n2l8c2t",
+];
+
+fn variable(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is '{text}'; it has to be a number")))
+}
+
+fn one_of<'a, T>(rng: &mut Rng, items: &'a [T]) -> &'a T {
+    &items[rng.below(items.len() as u64) as usize]
+}
+
+/// A life of everything a task can do.
+fn life(channel: usize, mutex: usize, template: usize) -> Vec<Step> {
+    let changes = vec![
+        vec![Step::RandomAffinity(1)],
+        vec![Step::RandomAffinity(3)],
+        vec![Step::RandomAffinity(1000)],
+        vec![Step::SetWeight(1), Step::Run(Dist::Exp(MS)), Step::SetWeight(100)],
+        vec![Step::SetWeight(10_000), Step::Run(Dist::Exp(MS)), Step::SetWeight(100)],
+    ];
+    vec![Step::Loop(
+        None,
+        vec![Step::OneOf(vec![
+            vec![Step::Run(Dist::Exp(300 * US)), Step::Done],
+            vec![Step::Run(Dist::Exp(100 * US)), Step::Sleep(Dist::Exp(200 * US))],
+            vec![Step::Run(Dist::Uniform(0, 9 * MS))],
+            vec![Step::Sleep(Dist::Exp(500 * US))],
+            vec![Step::Periodic(3 * MS)],
+            vec![Step::Signal(channel), Step::Wait(channel), Step::Run(Dist::Const(50 * US))],
+            vec![Step::SignalSync(channel), Step::Wait(channel)],
+            vec![Step::Wait(mutex), Step::Run(Dist::Exp(100 * US)), Step::Signal(mutex)],
+            vec![Step::Broadcast(channel)],
+            vec![Step::Yield],
+            vec![Step::Fork(template), Step::WaitChildren],
+            vec![Step::Fork(template)],
+            vec![Step::OneOf(changes)],
+            vec![
+                Step::MigrateDisable(true),
+                Step::Run(Dist::Exp(500 * US)),
+                Step::Sleep(Dist::Const(US)),
+                Step::MigrateDisable(false),
+            ],
+        ])],
+    )]
+}
+
+/// Tasks and storms for a machine.
+fn workload(rng: &mut Rng, cpus: usize) -> Workload {
+    let mut workload = Workload::default();
+    let (channel, mutex) = (workload.channel(1), workload.channel(1));
+    let group = workload.group("life");
+    let child =
+        [Step::Run(Dist::Exp(200 * US)), Step::Sleep(Dist::Exp(100 * US)), Step::Run(Dist::Const(US))];
+    let spec = |name, steps: &[Step]| TaskSpec { group, ..TaskSpec::new(name, Program::new(steps)) };
+    let template = workload.template(spec("child", &child));
+    let living = spec("life", &life(channel, mutex, template));
+    for index in 0..2 + rng.below(5 * cpus as u64) {
+        workload.tasks.push((living.clone(), index * 50 * US));
+    }
+    let hog = spec("hog", &[Step::RunForever]);
+    for index in 0..rng.below(3 * cpus as u64) {
+        workload.tasks.push((hog.clone(), index * 30 * US));
+    }
+    let worker = TaskSpec {
+        kthread: true,
+        ..spec(
+            "kworker",
+            &[Step::Loop(None, vec![Step::Sleep(Dist::Exp(2 * MS)), Step::Run(Dist::Exp(20 * US))])],
+        )
+    };
+    for cpu in 0..cpus {
+        workload.tasks.push((
+            TaskSpec { cpus: Some(std::rc::Rc::new([cpu].into_iter().collect())), ..worker.clone() },
+            0,
+        ));
+    }
+    let storms = [
+        Outside::RealTime { cpu: None, every: Dist::Exp(2 * MS), length: Dist::Exp(MS) },
+        Outside::AffinityStorm { group, every: Dist::Exp(MS), cpus: 1 + cpus / 3 },
+        Outside::WeightStorm { group, every: Dist::Exp(MS), range: (1, 10_000) },
+        Outside::Births { template, every: Dist::Exp(3 * MS), left: 500 },
+        Outside::Arrivals { channel, every: Dist::Exp(MS) },
+        Outside::CgroupStorm { group, every: Dist::Exp(MS), max: 12 },
+        Outside::Interrupts { cpu: None, every: Dist::Exp(MS), length: Dist::Exp(100 * US) },
+    ];
+    for storm in storms {
+        if rng.chance(0.7) {
+            workload.sources.push((storm, rng.below(20 * MS)));
+        }
+    }
+    if rng.chance(0.6) {
+        let mut at = 0;
+        for _ in 0..1 + rng.below(12) {
+            at += rng.between(5 * MS, 150 * MS);
+            let (cpu, online) = (rng.below(cpus as u64) as usize, rng.chance(0.6));
+            workload.sources.push((Outside::Hotplug { cpu, online }, at));
+        }
+    }
+    workload
+}
+
+/// A command line for a scheduler.
+fn options(rng: &mut Rng, scheduler: &str) -> Vec<String> {
+    let sets: &[&[&str]] = match scheduler {
+        "domain-balancer" => &[
+            &["--interval", "0.05", "--load-half-life", "0.05"],
+            &["--interval", "0.01", "--load-half-life", "0.02", "--greedy-threshold", "0"],
+            &["--interval", "0.2", "--fifo"],
+            &["--slice-us", "5000", "--slice-min-us", "200", "--interval", "0.1"],
+            &["--domains", "core", "--interval", "0.05"],
+            &["--domains", "machine"],
+            &["--max-cpus-per-domain", "3", "--interval", "0.05"],
+            &["--no-load-balance"],
+        ],
+        _ => &[&[]],
+    };
+    one_of(rng, sets).iter().map(|&word| word.to_owned()).collect()
+}
+
+/// What an episode was.
+struct Episode {
+    events: u64,
+    restarts: usize,
+    story: String,
+}
+
+fn episode(seed: u64, check_every: u64) -> Result<Episode, String> {
+    let mut rng = Rng::stream(seed, 77);
+    let names: Vec<&str> = schedulers::names().collect();
+    let name = *one_of(&mut rng, &names);
+    let machine = *one_of(&mut rng, &MACHINES);
+    let topology = Topology::from_spec(machine).expect("a good spec");
+    let words = options(&mut rng, name);
+    let story = format!("episode seed {seed}: {name} {} on {machine}", words.join(" "));
+    let mut sim: Sim<BpfScheduler> = Sim::new(&topology, Config { seed, check_every, ..Config::default() });
+    let load = workload(&mut rng, topology.online().len());
+    load.install(&mut sim);
+    let session = Session::new(sim, rng.between(EPISODE_NS.0, EPISODE_NS.1));
+    let mut scheduler: Box<dyn Scheduler> = schedulers::make(name, &words)
+        .expect("a name of the table")
+        .map_err(|error| format!("{story}: {error:#}"))?;
+    let exits = drive::drive(&session, &topology, scheduler.as_mut())
+        .map_err(|error| format!("{story}\n{error:#}"))?;
+    if let Some(bad) = exits.iter().find(|exit| !exit.should_restart()) {
+        return Err(format!("{story}: the kernel ended it: {bad}"));
+    }
+    session.with(|sim| {
+        let complaint = sim.kernel.inconsistency().map(|what| format!("{story}: after the end, {what}"));
+        let events = sim.kernel.metrics.events;
+        complaint.map_or(Ok(Episode { events, restarts: exits.len(), story: story.clone() }), Err)
+    })
+}
+
+fn replay(seed: u64) -> String {
+    format!("replay: CHAOS_EPISODE={seed} cargo test -p sched-sim --test chaos -- --nocapture")
+}
+
+/// What the threads share: how far they are.
+#[derive(Default)]
+struct Progress {
+    next: AtomicU64,
+    events: AtomicU64,
+    restarts: AtomicUsize,
+    broken: Mutex<Option<String>>,
+}
+
+/// Plays episodes, in the order of their numbers, until there were enough events or something broke.
+fn play(seed: u64, wanted: u64, progress: &Progress) {
+    let broken = || progress.broken.lock().expect("nobody panics with it");
+    while progress.events.load(Ordering::Relaxed) < wanted && broken().is_none() {
+        let own = Rng::stream(seed, progress.next.fetch_add(1, Ordering::Relaxed)).next();
+        match std::panic::catch_unwind(|| episode(own, CHECK_EVERY)) {
+            Ok(Ok(episode)) => {
+                progress.events.fetch_add(episode.events, Ordering::Relaxed);
+                progress.restarts.fetch_add(episode.restarts, Ordering::Relaxed);
+            }
+            Ok(Err(what)) => _ = broken().get_or_insert(format!("{what}\n{}", replay(own))),
+            Err(_) => _ = broken().get_or_insert(format!("it panicked, see above\n{}", replay(own))),
+        }
+    }
+}
+
+#[test]
+fn whatever_happens_nothing_breaks() {
+    if let Some(seed) = variable("CHAOS_EPISODE") {
+        let episode = episode(seed, 1).unwrap_or_else(|what| panic!("{what}"));
+        println!(
+            "{}: {} events, {} restarts, nothing broke",
+            episode.story, episode.events, episode.restarts
+        );
+        return;
+    }
+    let fresh = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |time| time.as_nanos() as u64);
+    let seed = variable("CHAOS_SEED").unwrap_or_else(fresh);
+    let wanted = variable("CHAOS_EVENTS").unwrap_or(EVENTS);
+    println!("chaos: CHAOS_SEED={seed} CHAOS_EVENTS={wanted}");
+    let (begin, progress) = (Instant::now(), Progress::default());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| (0..threads).for_each(|_| _ = scope.spawn(|| play(seed, wanted, &progress))));
+    let broken = progress.broken.into_inner().expect("nobody panics with it");
+    assert!(broken.is_none(), "chaos with CHAOS_SEED={seed}: {}", broken.unwrap_or_default());
+    let (events, restarts) = (progress.events.into_inner(), progress.restarts.into_inner());
+    assert!(restarts > 0 || wanted < EVENTS, "hotplug happened at all");
+    println!(
+        "chaos: {events} events in {} episodes, {restarts} restarts in place, {:.0?}",
+        progress.next.into_inner(),
+        begin.elapsed()
+    );
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What the tests of domain-balancer on the simulator share.
+
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+use std::path::Path;
+
+use sched_sim::domain_balancer::{self, Outcome};
+use sim::Config;
+use sim::bpf::{BpfScheduler, Session};
+use sim::report::{Made, Report};
+use sim::sim::Sim;
+use sim::workload::Workload;
+use sim::world::Outside;
+use topology::Topology;
+
+pub const US: u64 = 1_000;
+pub const MS: u64 = 1_000_000;
+pub const S: u64 = 1_000_000_000;
+
+/// A run that is over.
+pub struct Run {
+    pub session: Session,
+    pub outcome: Outcome,
+    pub report: Report,
+}
+
+/// What to run.
+pub struct Scene<'a> {
+    pub topology: Topology,
+    pub workload: Workload,
+    pub end_ns: u64,
+    pub config: Config,
+    pub words: &'a [&'a str],
+}
+
+impl<'a> Scene<'a> {
+    /// On a machine by its spec, or by a file of `tests/machines`.
+    pub fn new(machine: &str, workload: &str, end_ns: u64) -> Self {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/machines").join(machine);
+        let topology = if machine.ends_with(".toml") {
+            Topology::from_file(&file)
+        } else {
+            Topology::from_spec(machine)
+        };
+        let topology = topology.unwrap_or_else(|error| panic!("{error}"));
+        let workload =
+            Workload::source(workload, topology.online().len()).unwrap_or_else(|error| panic!("{error}"));
+        Self { topology, workload, end_ns, config: Config::default(), words: &[] }
+    }
+
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.config.seed = seed;
+        self
+    }
+
+    pub fn options(mut self, words: &'a [&'a str]) -> Self {
+        self.words = words;
+        self
+    }
+
+    pub fn with(mut self, outside: Outside, at_ns: u64) -> Self {
+        self.workload.sources.push((outside, at_ns));
+        self
+    }
+
+    pub fn session(&self) -> Session {
+        let mut sim: Sim<BpfScheduler> = Sim::new(&self.topology, self.config.clone());
+        self.workload.install(&mut sim);
+        Session::new(sim, self.end_ns)
+    }
+
+    pub fn run(&self) -> Run {
+        let session = self.session();
+        let words: Vec<String> = self.words.iter().map(|&word| word.to_owned()).collect();
+        let options = domain_balancer::options(&words).expect("good options");
+        let outcome = domain_balancer::run(&session, &self.topology, &options)
+            .unwrap_or_else(|error| panic!("{error:#}"));
+        let report = session.with(|sim| Report::new(&mut sim.kernel, Made::default()));
+        Run { session, outcome, report }
+    }
+}
+
+impl Run {
+    /// Runnable tasks by domain, at the last report.
+    pub fn runnable(&self) -> Vec<u64> {
+        self.outcome.metrics.domains.values().map(|domain| domain.runnable).collect()
+    }
+
+    /// CPU time of each live task, by its number in the workload.
+    pub fn cpu_times(&self) -> Vec<u64> {
+        self.session.with(|sim| sim.kernel.tasks.live().map(|(_, task)| task.exec_ns).collect())
+    }
+
+    pub fn total_migrations(&self) -> u64 {
+        let moved = &self.report.migrations;
+        moved.core + moved.llc + moved.node + moved.remote
+    }
+}
+
+/// (max - min) / mean.
+pub fn spread(values: &[f64]) -> f64 {
+    let (min, max) =
+        values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), &v| (a.min(v), b.max(v)));
+    (max - min) / (values.iter().sum::<f64>() / values.len() as f64)
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Each invariant, broken on purpose: the run must end and say which.
+
+use topology::Topology;
+
+use crate::cgroup::ROOT;
+use crate::kernel::Curr;
+use crate::native::SharedQueue;
+use crate::program::{Program, Step};
+use crate::sim::Sim;
+use crate::task::{Place, TaskIdx, TaskSpec};
+use crate::{Config, Costs};
+
+const MS: u64 = 1_000_000;
+
+type Break = fn(&mut Sim<SharedQueue>);
+
+fn machine() -> Sim<SharedQueue> {
+    let config = Config { costs: Costs::none(), check_every: 1, seed: 77, ..Config::default() };
+    let mut sim = Sim::new(&Topology::from_spec("2c").expect("good"), config);
+    sim.attach(SharedQueue::vtime()).expect("init succeeds");
+    let hog = TaskSpec::new("hog", Program::new(&[Step::RunForever]));
+    (0..6).for_each(|_| _ = sim.add_task(&hog, 0));
+    sim.run_until(5 * MS).unwrap_or_else(|violation| panic!("{violation}"));
+    sim
+}
+
+fn waiting(sim: &Sim<SharedQueue>) -> TaskIdx {
+    let found = sim.kernel.tasks.live().find(|(_, task)| matches!(task.place, Place::Queue(_)));
+    found.map(|(task, _)| task).expect("six tasks, two CPUs")
+}
+
+fn queue_of(sim: &Sim<SharedQueue>, task: TaskIdx) -> usize {
+    match sim.kernel.tasks[task].place {
+        Place::Queue(index) => index,
+        place => panic!("{place:?}"),
+    }
+}
+
+#[test]
+fn every_invariant_notices() {
+    let cases: [(&str, Break); 12] = [
+        ("runs on CPU 0, which it may not use", |sim| {
+            let Curr::Task(task) = sim.kernel.cpus[0].curr else { panic!("busy") };
+            sim.kernel.tasks[task].mask = std::rc::Rc::new([1].into_iter().collect());
+        }),
+        ("was found 0 times", |sim| {
+            let task = waiting(sim);
+            let (index, vtime) = (queue_of(sim, task), sim.kernel.tasks[task].vtime);
+            sim.kernel.dsqs[index].remove(task, vtime);
+        }),
+        ("was found 2 times", |sim| {
+            let task = waiting(sim);
+            let index = queue_of(sim, task);
+            sim.kernel.dsqs[index].push_ordered(task, 0);
+        }),
+        ("believes to be", |sim| {
+            let task = waiting(sim);
+            sim.kernel.cpus[0].local.push_back(task);
+        }),
+        ("are counted", |sim| sim.kernel.nr_runnable += 1),
+        ("are counted", |sim| sim.kernel.nr_waiting += 1),
+        ("are counted", |sim| sim.kernel.nr_idle += 1),
+        ("cgroup / counts", |sim| sim.kernel.cgroups[ROOT].tasks += 1),
+        ("is in cgroup / and counts for /a", |sim| {
+            let a = sim.create_cgroup("/a", 100).expect("made");
+            let task = waiting(sim);
+            sim.kernel.tasks[task].sched_cgroup = a;
+        }),
+        ("is put on", |sim| {
+            let Curr::Task(task) = sim.kernel.cpus[0].curr else { panic!("busy") };
+            sim.kernel.put(task, crate::queueing::Target::Local(0), 0);
+        }),
+        ("is taken off a queue", |sim| {
+            let Curr::Task(task) = sim.kernel.cpus[0].curr else { panic!("busy") };
+            sim.kernel.take(task);
+        }),
+        ("becomes runnable twice", |sim| {
+            let task = waiting(sim);
+            sim.enqueue_task(0, task, 0, false);
+        }),
+    ];
+    for (words, breaks) in cases {
+        let mut sim = machine();
+        breaks(&mut sim);
+        let violation = sim.run_until(10 * MS).expect_err(words);
+        assert!(violation.what.contains(words), "'{words}': {violation}");
+        assert_eq!(violation.seed, 77);
+        assert!(!violation.history.is_empty());
+    }
+}
+
+#[test]
+fn an_idle_cpu_beside_its_own_queue_is_noticed() {
+    let config = Config { costs: Costs::none(), check_every: 1, ..Config::default() };
+    let mut sim: Sim<SharedQueue> = Sim::new(&Topology::from_spec("2c").expect("good"), config);
+    let hog = TaskSpec::new("hog", Program::new(&[Step::RunForever]));
+    let task = sim.add_task(&hog, 0);
+    sim.run_until(MS).expect("no violation");
+    let cpu = sim.kernel.tasks[task].cpu;
+    sim.kernel.update_curr(cpu);
+    sim.kernel.set_place(task, Place::Local(cpu));
+    sim.kernel.cpus[cpu].local.push_back(task);
+    sim.kernel.set_curr(cpu, Curr::Idle);
+    assert!(
+        sim.kernel.inconsistency().is_some_and(|what| what.contains("is idle beside its own local queue"))
+    );
+}
