@@ -14,7 +14,7 @@ mod tidy;
 mod vm;
 
 use clap::{Parser, Subcommand};
-use commands::{bench, build, run, setup, test, tidy as tidy_command, vmtest};
+use commands::{bench, build, run, setup, sim, test, tidy as tidy_command, vmtest};
 use std::process::ExitCode;
 
 #[derive(Parser)]
@@ -43,6 +43,8 @@ enum Command {
     Tidy,
     /// Measure the crates that have benches
     Bench(bench::Args),
+    /// Run the simulator: a scheduler on any machine, in virtual time
+    Sim(sim::Args),
     /// Run scenarios on real kernels in virtual machines
     Vmtest(vmtest::Args),
 }
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::main(args),
         Command::Test(args) => test::main(args),
         Command::Bench(args) => bench::main(args),
+        Command::Sim(args) => sim::main(args),
         Command::Tidy => tidy_command::main(),
         Command::Vmtest(args) => vmtest::main(args),
     });

@@ -106,6 +106,18 @@ pub fn cpu_time_ns(pid: Pid) -> Result<u64> {
     read(&path)?.split(' ').next().and_then(|field| field.parse().ok()).with_context(|| format!("odd {path}"))
 }
 
+/// How long a task has waited for a CPU so far, ns, and how often it was given one.
+pub fn waited(pid: Pid) -> Result<(u64, u64)> {
+    let path = format!("/proc/{pid}/schedstat");
+    parse_waited(&read(&path)?).with_context(|| format!("odd {path}"))
+}
+
+/// The second and the third number of a `/proc/PID/schedstat`.
+pub fn parse_waited(schedstat: &str) -> Option<(u64, u64)> {
+    let mut fields = schedstat.split_whitespace().skip(1);
+    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+}
+
 /// The CPU that a task runs on or ran on last, and its state letter.
 pub fn task_place(pid: Pid) -> Result<(usize, char)> {
     let path = format!("/proc/{pid}/stat");
@@ -164,6 +176,18 @@ pub fn kernel_tasks() -> Result<i64> {
 /// The number behind the `/` of `/proc/loadavg`'s fourth field.
 pub fn parse_kernel_tasks(loadavg: &str) -> Option<i64> {
     loadavg.split_whitespace().nth(3)?.split_once('/')?.1.parse().ok()
+}
+
+/// Major and minor number of the running kernel.
+pub fn kernel_version() -> Result<(u32, u32)> {
+    let release = read("/proc/sys/kernel/osrelease")?;
+    parse_version(&release).with_context(|| format!("odd kernel release {release}"))
+}
+
+/// The first two numbers of a kernel's release.
+pub fn parse_version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|letter: char| !letter.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
 /// Whether this kernel has sched_ext.

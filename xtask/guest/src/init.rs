@@ -23,7 +23,7 @@ const PLAN: &str = "/plan.json";
 const PORT: &str = "/dev/ttyS1";
 
 /// Room for attaching and detaching in the demonstration's deadline.
-const DEMO_EXTRA_SECONDS: f64 = 240.0;
+const DEMO_EXTRA_SECONDS: f64 = 400.0;
 
 /// Entry point of every process of the guest.
 pub fn main() -> ExitCode {

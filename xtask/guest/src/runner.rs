@@ -14,6 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use crate::cgroups;
 use crate::evidence;
 use crate::kmsg::Kmsg;
 use crate::protocol::{Record, Verdict, decode, encode};
@@ -21,6 +22,9 @@ use crate::scheduler::DETACH_DEADLINE;
 use crate::sys;
 
 const POLL: Duration = Duration::from_millis(200);
+
+/// Hundreds of processes may have to go.
+const REAP_DEADLINE: Duration = Duration::from_secs(120);
 
 /// Kernel messages that a result quotes; the rest is in the artefact.
 const QUOTED_MESSAGES: usize = 5;
@@ -166,13 +170,15 @@ impl Machine {
         let _none = kill(Pid::from_raw(-1), Signal::SIGKILL);
         let begin = Instant::now();
         while !reap_all() {
-            if begin.elapsed() > DETACH_DEADLINE {
+            if begin.elapsed() > REAP_DEADLINE {
                 problems.push("processes survive SIGKILL".into());
                 break;
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+        cgroups::remove_all();
         bring_cpus_online();
+        let begin = Instant::now();
         while evidence::sched_ext().is_ok_and(|now| now.state != "disabled") {
             if begin.elapsed() > DETACH_DEADLINE {
                 problems.push("sched_ext is not disabled 30 s after its scheduler was killed".into());

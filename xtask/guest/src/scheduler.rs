@@ -15,7 +15,7 @@ use crate::evidence::{self, SchedExt};
 use crate::stats_client::{self, Stats};
 
 /// Loading and verifying is slow under emulation, much slower beside load.
-const ATTACH_DEADLINE: Duration = Duration::from_secs(90);
+const ATTACH_DEADLINE: Duration = Duration::from_secs(180);
 
 /// The bound of the scenarios: the kernel's scheduler must be back in this time.
 pub const DETACH_DEADLINE: Duration = Duration::from_secs(30);

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::cpulist::{self, Cpus};
 
 /// Wide: the daemon that answers competes with the load.
-const TIMEOUT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// One answer of a scheduler.
 #[derive(Clone, Debug)]

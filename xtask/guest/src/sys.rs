@@ -45,8 +45,59 @@ pub fn become_real_time() -> io::Result<()> {
 
 /// Sets the nice value of the calling process.
 pub fn set_nice(nice: i32) -> io::Result<()> {
-    // SAFETY: no pointers; 0 names the caller.
-    check(unsafe { libc::setpriority(libc::PRIO_PROCESS as _, 0, nice) })
+    renice(Pid::from_raw(0), nice)
+}
+
+/// Sets the nice value of `pid` (0: the caller).
+pub fn renice(pid: Pid, nice: i32) -> io::Result<()> {
+    // SAFETY: no pointers.
+    check(unsafe { libc::setpriority(libc::PRIO_PROCESS as _, pid.as_raw().cast_unsigned(), nice) })
+}
+
+/// Gives the calling process a scheduling policy (`SCHED_IDLE`, `SCHED_FIFO`) with this priority.
+pub fn set_policy(policy: i32, priority: i32) -> io::Result<()> {
+    let parameters = libc::sched_param { sched_priority: priority };
+    // SAFETY: parameters is a valid sched_param and 0 names the caller.
+    check(unsafe { libc::sched_setscheduler(0, policy, &parameters) })
+}
+
+/// BPF objects that the kernel holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BpfObjects {
+    /// Programs.
+    pub programs: usize,
+    /// Maps.
+    pub maps: usize,
+}
+
+/// Counts the kernel's BPF objects.
+pub fn bpf_objects() -> io::Result<BpfObjects> {
+    // Commands of bpf(2), from the kernel's uapi header.
+    const BPF_PROG_GET_NEXT_ID: i32 = 11;
+    const BPF_MAP_GET_NEXT_ID: i32 = 12;
+    Ok(BpfObjects { programs: count_ids(BPF_PROG_GET_NEXT_ID)?, maps: count_ids(BPF_MAP_GET_NEXT_ID)? })
+}
+
+fn count_ids(command: i32) -> io::Result<usize> {
+    /// The member of `union bpf_attr` that the commands for ids use.
+    #[repr(C)]
+    #[derive(Default)]
+    struct Ids {
+        start_id: u32,
+        next_id: u32,
+        open_flags: u32,
+    }
+    let mut ids = Ids::default();
+    for count in 0.. {
+        // SAFETY: ids is a live, exclusive struct of the layout and size that the call is told.
+        let code = unsafe { libc::syscall(libc::SYS_bpf, command, &mut ids, size_of::<Ids>()) };
+        if code == -1 {
+            let error = io::Error::last_os_error();
+            return if error.raw_os_error() == Some(libc::ENOENT) { Ok(count) } else { Err(error) };
+        }
+        ids.start_id = ids.next_id;
+    }
+    unreachable!("the range has no end")
 }
 
 /// Names the calling process (15 bytes at most) and lets it die with its parent.

@@ -6,19 +6,24 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
+use crate::context::Context;
 use crate::cpulist::Cpus;
 use crate::evidence;
 use crate::sys::{self, SharedCounters};
 
 /// Name of every worker: what the traces filter by.
 pub const HOG: &str = "hog";
+
+/// The longest that a runnable worker may wait for its turn. No scheduler here lets one wait for more than some seconds;
+/// a machine that emulates every CPU on one busy host core multiplies that.
+pub const TURN: Duration = Duration::from_secs(60);
 
 /// What a worker does all day.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -33,6 +38,17 @@ pub enum Kind {
     },
 }
 
+/// How the kernel schedules a worker.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Policy {
+    /// `SCHED_OTHER`, by its nice value: a task of the scheduler under test.
+    Other,
+    /// `SCHED_IDLE`: the least weight there is, and a task of the scheduler under test, too.
+    Idle,
+    /// `SCHED_FIFO` of the lowest priority: runs before every task of the scheduler under test.
+    Fifo,
+}
+
 /// A worker to start.
 #[derive(Clone, Debug)]
 pub struct Job {
@@ -42,12 +58,14 @@ pub struct Job {
     pub nice: i32,
     /// Where it may run; None inherits.
     pub cpus: Option<Cpus>,
+    /// Its policy.
+    pub policy: Policy,
 }
 
 impl Job {
     /// A spinner of nice 0 that may run everywhere.
     pub fn spinner() -> Self {
-        Self { kind: Kind::Spinner, nice: 0, cpus: None }
+        Self { kind: Kind::Spinner, nice: 0, cpus: None, policy: Policy::Other }
     }
 
     /// A sleeper of nice 0 that may run everywhere.
@@ -58,6 +76,11 @@ impl Job {
     /// The same, bound to `cpus`.
     pub fn on(self, cpus: &Cpus) -> Self {
         Self { cpus: Some(cpus.clone()), ..self }
+    }
+
+    /// The same, with another policy.
+    pub fn policy(self, policy: Policy) -> Self {
+        Self { policy, ..self }
     }
 
     /// The same, with another nice value.
@@ -97,6 +120,17 @@ impl Pool {
     /// Counts of all workers so far.
     pub fn progress(&self) -> Vec<u64> {
         (0..self.pids.len()).map(|index| self.progress.get(index).load(Ordering::Relaxed)).collect()
+    }
+
+    /// Waits until every worker has advanced from now on, at most [`TURN`]; how many have not.
+    pub fn wait_for_progress(&self, context: &mut Context) -> Result<usize> {
+        let before = self.progress();
+        let mut stuck = before.len();
+        context.wait_for(TURN, Duration::from_millis(200), |_| {
+            stuck = before.iter().zip(self.progress()).filter(|(before, after)| after <= before).count();
+            Ok((stuck == 0).then_some(()))
+        })?;
+        Ok(stuck)
     }
 
     /// CPU time of all workers so far, in seconds.
@@ -167,6 +201,11 @@ fn work(job: &Job, gate: &OwnedFd, release_fd: i32, progress: &SharedCounters, i
 fn prepare(job: &Job) -> Result<()> {
     if let Some(cpus) = &job.cpus {
         set_affinity(Pid::from_raw(0), cpus)?;
+    }
+    match job.policy {
+        Policy::Other => {}
+        Policy::Idle => sys::set_policy(libc::SCHED_IDLE, 0).context("cannot become SCHED_IDLE")?,
+        Policy::Fifo => sys::set_policy(libc::SCHED_FIFO, 1).context("cannot become SCHED_FIFO")?,
     }
     sys::set_nice(job.nice).with_context(|| format!("cannot set nice {}", job.nice))
 }

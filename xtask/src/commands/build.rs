@@ -37,7 +37,7 @@ pub fn main(args: &Args) -> Result<u8> {
     }
     super::setup::ensure(FOR_BUILD)?;
     for name in &names {
-        println!("{}", paths::shown(&scheduler(name, args.release)?));
+        println!("{}", paths::shown(&program(name, args.release)?));
     }
     Ok(0)
 }
@@ -67,11 +67,11 @@ pub fn known(name: &str) -> Result<()> {
     Err(status::usage(format!("scheduler '{name}' is not known; known: {}", names.join(", "))))
 }
 
-/// Builds a scheduler and gives its program.
+/// Builds a package that needs what the schedulers need, such as one of them, and gives its program.
 ///
 /// # Errors
 /// When it does not compile.
-pub fn scheduler(name: &str, release: bool) -> Result<PathBuf> {
+pub fn program(name: &str, release: bool) -> Result<PathBuf> {
     let mut cargo = cargo("build", name);
     if release {
         cargo.arg("--release");

@@ -5,6 +5,7 @@ pub mod bench;
 pub mod build;
 pub mod run;
 pub mod setup;
+pub mod sim;
 pub mod test;
 pub mod tidy;
 pub mod vmtest;

@@ -20,7 +20,7 @@ use std::time::Duration;
 use view::View;
 
 /// Wall time that the two phases' preparations may take beside their length: attaching is slow in emulation.
-const PREPARATION: Duration = Duration::from_secs(300);
+const PREPARATION: Duration = Duration::from_secs(600);
 /// What a boot usually takes in emulation: the length of its progress bar.
 const USUAL_BOOT_SECONDS: u64 = 10;
 
@@ -54,7 +54,7 @@ pub fn main(args: &Args) -> Result<u8> {
     let source = matrix.source(args.kernel.as_deref().unwrap_or(matrix.with_role(Role::Newest)))?;
     setup::ensure(FOR_ALL)?;
     let kernel = matrix.image(&source)?;
-    let host = Host::new(&build::guest()?, &[build::scheduler(&args.scheduler, false)?])?;
+    let host = Host::new(&build::guest()?, &[build::program(&args.scheduler, false)?])?;
     let plan = Plan {
         scenarios: Vec::new(),
         scheduler: args.scheduler.clone(),

@@ -197,7 +197,7 @@ fn schedulers(names: &[String]) -> Result<Vec<String>> {
 /// Builds the schedulers that these groups need.
 fn programs(groups: &[Group]) -> Result<Vec<PathBuf>> {
     let needed: BTreeSet<&str> = groups.iter().map(|group| group.scheduler.as_str()).collect();
-    needed.into_iter().map(|name| build::scheduler(name, false)).collect()
+    needed.into_iter().map(|name| build::program(name, false)).collect()
 }
 
 /// Puts scenarios that want the same machine, kernel and scheduler into one boot.

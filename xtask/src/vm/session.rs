@@ -19,7 +19,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// What a panicking kernel gets to say the rest and what a finished guest gets to power off.
-const GRACE: Duration = Duration::from_secs(20);
+const GRACE: Duration = Duration::from_secs(60);
 
 /// How long a boot may take, in wall time.
 #[derive(Clone, Debug)]

@@ -30,7 +30,7 @@ const BOUND: Duration = Duration::from_secs(2);
 
 const SAMPLE: Duration = Duration::from_millis(100);
 
-const STATS_DEADLINE: Duration = Duration::from_secs(60);
+const STATS_DEADLINE: Duration = Duration::from_secs(120);
 
 /// What one phase gave.
 struct Phase {

@@ -47,3 +47,18 @@ fn reads_the_number_of_tasks() {
     assert_eq!(parse_kernel_tasks("0.42 0.20"), None);
     assert!(kernel_tasks().unwrap() > 0);
 }
+
+#[test]
+fn kernel_versions_compare_as_numbers() {
+    assert_eq!(parse_version("7.3.4+deb13-cloud-amd64"), Some((7, 3)));
+    assert!(parse_version("6.18.15").unwrap() < (7, 0) && parse_version("10.0-rc1").unwrap() > (7, 0));
+    assert_eq!(parse_version("odd"), None);
+}
+
+#[test]
+fn waits_and_runs_are_read_from_schedstat() {
+    assert_eq!(parse_waited("12 345 6\n"), Some((345, 6)));
+    assert_eq!(parse_waited("12 345"), None);
+    let (_, runs) = waited(Pid::this()).expect("this process has one");
+    assert!(runs > 0);
+}

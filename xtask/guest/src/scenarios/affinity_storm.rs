@@ -3,13 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use crate::context::Context;
 use crate::cpulist::{self, Cpus};
 use crate::evidence;
 use crate::scheduler::Scheduler;
-use crate::workers::{self, Job, Pool};
+use crate::workers::{self, Job, Pool, TURN};
 
 const LENGTH: Duration = Duration::from_secs(60);
 
@@ -50,12 +50,14 @@ pub fn run(context: &mut Context) -> Result<()> {
     for text in outside {
         context.fail(text);
     }
-    require_all_advance(context, &pool)?;
+    let stuck = pool.wait_for_progress(context)?;
+    context.require(stuck == 0, || format!("{stuck} workers stood still for {TURN:?} after the storm"));
     pool.stop();
     scheduler.stop(context)
 }
 
-fn random_mask(context: &mut Context, cpus: &[usize]) -> Cpus {
+/// A random set of CPUs, never empty.
+pub(super) fn random_mask(context: &mut Context, cpus: &[usize]) -> Cpus {
     let first = cpus[context.random.below(cpus.len())];
     let rest = context.random.next();
     let mut mask: Cpus =
@@ -72,18 +74,6 @@ fn look(pool: &Pool, masks: &[Cpus], index: usize, outside: &mut Vec<String>) ->
             "a runnable task is on CPU {cpu}, outside its mask {}",
             cpulist::format(&masks[index])
         ));
-    }
-    Ok(())
-}
-
-fn require_all_advance(context: &mut Context, pool: &Pool) -> Result<()> {
-    let before = pool.progress();
-    let all_advanced = context.wait_for(Duration::from_secs(10), Duration::from_millis(200), |_| {
-        let advanced = before.iter().zip(pool.progress()).all(|(before, after)| after > *before);
-        Ok(advanced.then_some(()))
-    })?;
-    if all_advanced.is_none() {
-        bail!("a worker stood still for 10 s after the storm");
     }
     Ok(())
 }

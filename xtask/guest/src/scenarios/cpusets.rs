@@ -11,7 +11,7 @@ use crate::context::{Context, Skipped};
 use crate::cpulist::{self, Cpus};
 use crate::evidence;
 use crate::scheduler::Scheduler;
-use crate::workers::{Job, Pool};
+use crate::workers::{Job, Pool, TURN};
 
 /// What a change may take until it holds.
 const GRACE: Duration = Duration::from_secs(1);
@@ -20,9 +20,6 @@ const GRACE: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_secs(2);
 
 const SAMPLE: Duration = Duration::from_millis(50);
-
-/// A spinner that waits in a set with three others gets its turn within this time on the slowest machine.
-const PROGRESS: Duration = Duration::from_secs(60);
 
 pub fn run(context: &mut Context) -> Result<()> {
     let cpus: Vec<usize> = evidence::online()?.into_iter().collect();
@@ -81,10 +78,8 @@ fn samples_outside(
 
 fn require_progress(context: &mut Context, tenants: &[(Group, Pool)], what: &str) -> Result<()> {
     for (_, pool) in tenants {
-        let stuck = pool.wait_for_progress(context, PROGRESS)?;
-        context.require(stuck == 0, || {
-            format!("cpusets {what}: {stuck} spinners stood still for {PROGRESS:?}")
-        });
+        let stuck = pool.wait_for_progress(context)?;
+        context.require(stuck == 0, || format!("cpusets {what}: {stuck} spinners stood still for {TURN:?}"));
     }
     Ok(())
 }

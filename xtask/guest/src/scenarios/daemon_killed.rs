@@ -10,12 +10,12 @@ use nix::sys::signal::Signal;
 use crate::context::Context;
 use crate::evidence;
 use crate::scheduler::{DETACH_DEADLINE, Scheduler};
-use crate::workers::{Job, Pool};
+use crate::workers::{Job, Pool, TURN};
 
 const STOPPED: Duration = Duration::from_secs(30);
 
 /// Every worker must advance in each of these windows.
-const WINDOW: Duration = Duration::from_secs(5);
+const WINDOW: Duration = Duration::from_secs(10);
 
 pub fn run(context: &mut Context) -> Result<()> {
     let cpus = evidence::online()?.len();
@@ -36,7 +36,10 @@ pub fn run(context: &mut Context) -> Result<()> {
     }
     scheduler.kill(context)?;
     context.step("daemon killed");
-    require_progress(context, &pool, "after the daemon was killed");
+    let stuck = pool.wait_for_progress(context)?;
+    context.require(stuck == 0, || {
+        format!("{stuck} workers stood still for {TURN:?} after the daemon was killed")
+    });
     context.figure("detach_bound_seconds", DETACH_DEADLINE.as_secs_f64());
     Ok(())
 }

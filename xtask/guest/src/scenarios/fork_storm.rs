@@ -21,7 +21,7 @@ const TASKS: usize = 5000;
 /// Executing a program is what takes the time under emulation.
 const TASKS_PER_EXEC: usize = 4;
 
-const DEADLINE: Duration = Duration::from_secs(240);
+const DEADLINE: Duration = Duration::from_secs(400);
 
 /// Tasks that may begin or end between the kernel's count and the scheduler's. A leak of the storm's tasks would be
 /// hundreds of times that.
@@ -57,7 +57,7 @@ pub fn run(context: &mut Context) -> Result<()> {
 /// The scheduler's number of tasks must have changed by as much as the kernel's (which starts threads of its own).
 fn require_baseline(context: &mut Context, scheduler: &Scheduler, before: Tasks) -> Result<()> {
     let mut now = before;
-    let settled = context.wait_for(Duration::from_secs(20), Duration::from_millis(500), |context| {
+    let settled = context.wait_for(Duration::from_secs(60), Duration::from_millis(500), |context| {
         now = Tasks::read(context, scheduler)?;
         Ok((now.unknown_to_kernel(&before).abs() <= TOLERANCE).then_some(()))
     })?;

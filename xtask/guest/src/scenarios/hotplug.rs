@@ -16,7 +16,7 @@ use crate::cpulist::Cpus;
 use crate::evidence;
 use crate::profile::{self, Profile};
 use crate::scheduler::{Scheduler, program};
-use crate::workers::{Job, Pool};
+use crate::workers::{Job, Pool, TURN};
 
 const CYCLES: u64 = 2;
 
@@ -59,7 +59,8 @@ pub fn run(context: &mut Context) -> Result<()> {
     }
     require_used(context, &used)?;
     require_reported(context, &scheduler, profile, &online)?;
-    require_advancing(context, &pool)?;
+    let stuck = pool.wait_for_progress(context)?;
+    context.require(stuck == 0, || format!("{stuck} workers stood still for {TURN:?} after the last switch"));
     let shown = fs::metadata(MONITOR_LOG)?.len();
     let more =
         context.wait_for(BACK, LOOK, |_| Ok((fs::metadata(MONITOR_LOG)?.len() > shown).then_some(())))?;
@@ -155,15 +156,5 @@ fn require_reported(
     if let Err(error) = complete {
         context.fail(format!("with all CPUs on again the reported {place} do not hold them: {error:#}"));
     }
-    Ok(())
-}
-
-fn require_advancing(context: &mut Context, pool: &Pool) -> Result<()> {
-    let before = pool.progress();
-    context.sleep(Duration::from_secs(3));
-    let stuck = before.iter().zip(pool.progress()).filter(|(before, after)| after <= before).count();
-    context.require_measured(stuck == 0, || {
-        format!("{stuck} workers stood still for 3 s after the last switch")
-    });
     Ok(())
 }

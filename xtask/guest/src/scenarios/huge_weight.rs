@@ -58,6 +58,7 @@ pub fn run(context: &mut Context) -> Result<()> {
         }),
     }
     measure(context, &pool, &domains)?;
+    windows::note_moves(context, &scheduler)?;
     scheduler.require_on(context)?;
     pool.stop();
     scheduler.stop(context)

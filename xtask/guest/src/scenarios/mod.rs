@@ -13,29 +13,73 @@ mod affinity_storm;
 #[cfg(feature = "init")]
 mod attach;
 #[cfg(feature = "init")]
+mod cell_shrinks;
+#[cfg(feature = "init")]
+mod cgroup_churn;
+#[cfg(feature = "init")]
+mod cgroup_shares;
+#[cfg(feature = "init")]
+mod covering_cpusets;
+#[cfg(feature = "init")]
+mod cpusets;
+#[cfg(feature = "init")]
 mod daemon_killed;
 #[cfg(feature = "init")]
 mod domain_moves;
 #[cfg(feature = "init")]
 mod equal_shares;
 #[cfg(feature = "init")]
+mod fidelity;
+#[cfg(feature = "init")]
+mod fifo_hog;
+#[cfg(feature = "init")]
 mod fork_storm;
+#[cfg(feature = "init")]
+mod give_back;
 #[cfg(feature = "init")]
 mod hotplug;
 #[cfg(feature = "init")]
 mod huge_weight;
 #[cfg(feature = "init")]
+mod kworker;
+#[cfg(feature = "init")]
+mod lost_llc;
+#[cfg(feature = "init")]
+mod many_cgroups;
+#[cfg(feature = "init")]
+mod nice_extremes;
+#[cfg(feature = "init")]
 mod nice_shares;
+#[cfg(feature = "init")]
+mod one_waker;
 #[cfg(feature = "init")]
 mod pinned;
 #[cfg(feature = "init")]
+mod pinned_subsets;
+#[cfg(feature = "init")]
+mod push_pull;
+#[cfg(feature = "init")]
+mod push_rescue;
+#[cfg(feature = "init")]
+mod push_spread;
+#[cfg(feature = "init")]
+mod push_storm;
+#[cfg(feature = "init")]
+mod push_trace;
+#[cfg(feature = "init")]
 mod refusals;
+#[cfg(feature = "init")]
+mod reloads;
 #[cfg(feature = "init")]
 mod reported_domains;
 #[cfg(feature = "init")]
 mod second_scheduler;
 #[cfg(feature = "init")]
 mod spread_out;
+#[cfg(feature = "init")]
+mod tenant_isolation;
+#[cfg(feature = "init")]
+mod tenants;
 #[cfg(feature = "init")]
 mod uneven_machine;
 #[cfg(feature = "init")]
@@ -57,6 +101,7 @@ mod running {
     pub fn implementation(name: &str) -> Option<Run> {
         Some(match name {
             "1" => super::attach::run,
+            "2" => super::reloads::run,
             "3" => super::daemon_killed::run,
             "4" => super::second_scheduler::run,
             "5" => super::refusals::run,
@@ -64,14 +109,36 @@ mod running {
             "6" => super::pinned::run,
             "7" => super::equal_shares::run,
             "8" => super::nice_shares::run,
+            "9" => super::nice_extremes::run,
+            "11" => super::cpusets::run,
+            "10" => super::cgroup_shares::run,
             "12" => super::affinity_storm::run,
             "15" => super::fork_storm::run,
+            "16" => super::one_waker::run,
             "17" => super::hotplug::run,
+            "18" => super::fifo_hog::run,
             "19" => super::reported_domains::run,
             "20" => super::spread_out::run,
+            "23" => super::kworker::run,
+            "24" => super::pinned_subsets::run,
+            "F1" => super::fidelity::run_f1,
+            "F2" => super::fidelity::run_f2,
+            "F3" => super::fidelity::run_f3,
+            "F4" => super::fidelity::run_f4,
             "D1" => super::domain_moves::run,
             "D2" => super::huge_weight::run,
             "D3" => super::uneven_machine::run,
+            "C1" => super::tenant_isolation::run,
+            "C2" => super::cell_shrinks::run,
+            "C3" => super::covering_cpusets::run,
+            "C4" => super::many_cgroups::run,
+            "C5" => super::give_back::run,
+            "C6" => super::lost_llc::run,
+            "C7" => super::cgroup_churn::run,
+            "P1" => super::push_spread::run,
+            "P2" => super::push_rescue::run,
+            "P3" => super::push_storm::run,
+            "P4" => super::push_pull::run,
             _ => return None,
         })
     }

@@ -37,8 +37,8 @@ pub fn run(context: &mut Context) -> Result<()> {
     let begin = Instant::now();
     sys::fork(|| send(&wakes, &answers, &counts))?;
     let rounds = || counts.get(RECEIVERS).load(Ordering::Relaxed);
-    let done = context
-        .wait_for(DEADLINE, Duration::from_millis(50), |_| Ok((rounds() == ROUNDS).then_some(())))?;
+    let done =
+        context.wait_for(DEADLINE, Duration::from_millis(50), |_| Ok((rounds() == ROUNDS).then_some(())))?;
     context.figure("rounds", rounds() as f64);
     context.figure("round_ms", begin.elapsed().as_secs_f64() * 1000.0 / rounds().max(1) as f64);
     context.require_measured(done.is_some(), || {
@@ -47,8 +47,7 @@ pub fn run(context: &mut Context) -> Result<()> {
     let wrong: Vec<usize> =
         (0..RECEIVERS).filter(|&index| counts.get(index).load(Ordering::Relaxed) != ROUNDS).collect();
     context.require_measured(wrong.is_empty(), || {
-        let had: Vec<u64> =
-            wrong.iter().map(|&index| counts.get(index).load(Ordering::Relaxed)).collect();
+        let had: Vec<u64> = wrong.iter().map(|&index| counts.get(index).load(Ordering::Relaxed)).collect();
         format!("receivers {wrong:?} counted {had:?} instead of {ROUNDS}")
     });
     scheduler.require_on(context)?;

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! 24: 500 spinners, each bound to its own random set of CPUs, so that most of what waits in a shared queue may not run on
-//! the CPU that looks into it. Everybody gets its turn, and the scheduler still unloads promptly.
+//! 24: 500 tasks, each bound to its own random set of CPUs, so that most of what waits in a shared queue may not run on
+//! the CPU that looks into it. Everybody gets its turn, and the scheduler still unloads in the time that every detach has
+//! (on hardware it takes a moment; the figure `detach_seconds` tells).
+//!
+//! One in five spins and the others sleep in between: the queues are long all the time, and a machine that emulates every
+//! CPU on one host core still ends.
 
 use std::time::{Duration, Instant};
 
@@ -10,14 +14,13 @@ use super::affinity_storm::random_mask;
 use crate::context::{Context, Skipped};
 use crate::evidence;
 use crate::scheduler::Scheduler;
-use crate::workers::{Job, Pool};
+use crate::workers::{Job, Pool, TURN};
 
-const SPINNERS: usize = 500;
+const TASKS: usize = 500;
 
-/// 60 spinners share a CPU: a turn each takes about a second, and much longer on a slow machine.
-const TURN: Duration = Duration::from_secs(90);
+const TASKS_PER_SPINNER: usize = 5;
 
-const UNLOAD: Duration = Duration::from_secs(10);
+const SLEEP: Duration = Duration::from_millis(200);
 
 pub fn run(context: &mut Context) -> Result<()> {
     let cpus: Vec<usize> = evidence::online()?.into_iter().collect();
@@ -25,23 +28,21 @@ pub fn run(context: &mut Context) -> Result<()> {
         return Err(Skipped("this machine has one CPU".into()).into());
     }
     let mut scheduler = Scheduler::start(context, &[])?;
-    let jobs: Vec<Job> =
-        (0..SPINNERS).map(|_| Job::spinner().on(&random_mask(context, &cpus))).collect();
+    let kind = |index: usize| match index % TASKS_PER_SPINNER {
+        0 => Job::spinner(),
+        _ => Job::sleeper(SLEEP),
+    };
+    let jobs: Vec<Job> = (0..TASKS).map(|index| kind(index).on(&random_mask(context, &cpus))).collect();
     let pool = Pool::start(&jobs)?;
-    context.step(format!("{SPINNERS} spinners run"));
+    context.step(format!("{TASKS} tasks run"));
     for round in 1..=2 {
         let begin = Instant::now();
-        let stuck = pool.wait_for_progress(context, TURN)?;
+        let stuck = pool.wait_for_progress(context)?;
         context.figure(&format!("turn_{round}_seconds"), begin.elapsed().as_secs_f64());
-        context.require(stuck == 0, || format!("{stuck} of {SPINNERS} spinners had no turn in {TURN:?}"));
+        context.require(stuck == 0, || format!("{stuck} of {TASKS} tasks had no turn in {TURN:?}"));
         scheduler.require_on(context)?;
     }
-    let begin = Instant::now();
     scheduler.stop(context)?;
-    let unload = begin.elapsed();
-    context.require_measured(unload <= UNLOAD, || {
-        format!("unloading beside {SPINNERS} spinners took {:.1} s, bound {UNLOAD:?}", unload.as_secs_f64())
-    });
     pool.stop();
     Ok(())
 }

@@ -18,7 +18,7 @@ const NO_RIGHTS: i32 = 77;
 /// The user that owns nothing.
 const NOBODY: u32 = 65534;
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(120);
 
 struct Refusal {
     call: BadArguments,

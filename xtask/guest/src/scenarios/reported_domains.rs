@@ -10,9 +10,9 @@ use crate::context::Context;
 use crate::cpulist::{self, Cpus};
 use crate::evidence;
 use crate::scheduler::Scheduler;
-use crate::workers::{Job, Pool};
+use crate::workers::{Job, Pool, TURN};
 
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(120);
 
 /// CPUs and node of a domain.
 type Domain = (Cpus, u64);
@@ -39,11 +39,8 @@ fn require_domains(context: &mut Context, level: &str, expected: &[Domain]) -> R
     context.require(reported == expected, || {
         format!("--domains {level}: reported {}, /sys has {}", describe(&reported), describe(&expected))
     });
-    let before = pool.progress();
-    context.sleep(Duration::from_secs(2));
-    let stuck = before.iter().zip(pool.progress()).filter(|(before, after)| after <= before).count();
-    context
-        .require_measured(stuck == 0, || format!("--domains {level}: {stuck} workers stood still for 2 s"));
+    let stuck = pool.wait_for_progress(context)?;
+    context.require(stuck == 0, || format!("--domains {level}: {stuck} workers stood still for {TURN:?}"));
     scheduler.require_on(context)?;
     pool.stop();
     scheduler.stop(context)

@@ -14,7 +14,7 @@ use crate::scheduler::{Scheduler, run_to_end};
 /// Documented status: another scheduler is attached.
 const ANOTHER_ATTACHED: i32 = 75;
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(120);
 
 pub fn run(context: &mut Context) -> Result<()> {
     let mut first = Scheduler::start(context, profile::of(context)?.brisk)?;

@@ -46,6 +46,9 @@ pub struct ScenarioInfo {
 /// The machine that most scenarios run on: 8 CPUs, 4 last-level caches, 2 nodes.
 pub const DEFAULT_TOPOLOGIES: &[&str] = &["2n2l2c1t"];
 
+/// 4 cores of 2 threads in one last-level cache.
+const SMT_TOPOLOGY: &[&str] = &["1n1l4c2t"];
+
 const fn info(
     name: &'static str,
     title: &'static str,
@@ -60,13 +63,39 @@ const fn info(
         schedulers: ALL_SCHEDULERS,
         kernel: KernelNeed::Any,
         // Slow emulation must not fail a scenario: four times the usual time, and room for attach and detach.
-        timeout_seconds: usual_seconds * 4 + 120,
+        timeout_seconds: usual_seconds * 4 + 240,
         usual_seconds,
     }
 }
 
+/// A scenario about cells.
+const fn cells(
+    name: &'static str,
+    title: &'static str,
+    bound: &'static str,
+    usual_seconds: u64,
+) -> ScenarioInfo {
+    ScenarioInfo { schedulers: CELL_SCHEDULER, ..info(name, title, bound, usual_seconds) }
+}
+
+/// A scenario that the simulator runs too, with the figures of its scenario file.
+const fn simulated(name: &'static str, title: &'static str, usual_seconds: u64) -> ScenarioInfo {
+    let bound = "figures of crates/sched-sim/fidelity/scenarios.json, as the simulator gives them";
+    ScenarioInfo { schedulers: DOMAIN_BALANCER, ..info(name, title, bound, usual_seconds) }
+}
+
+const fn push(
+    name: &'static str,
+    title: &'static str,
+    bound: &'static str,
+    usual_seconds: u64,
+) -> ScenarioInfo {
+    ScenarioInfo { schedulers: ACTIVE_PUSH, ..info(name, title, bound, usual_seconds) }
+}
+
 const TABLE: &[ScenarioInfo] = &[
     info("1", "attach, idle, detach", "disabled again in 30 s", 8),
+    info("2", "20 reloads in a row beside a load", "enable_seq +20, no BPF map or program left", 75),
     info(
         "3",
         "SIGSTOP the daemon for 30 s under load, then SIGKILL it",
@@ -87,13 +116,36 @@ const TABLE: &[ScenarioInfo] = &[
         "CPU time ratio 2.2-4.2 pinned (theory 3.06), 1.8-4.5 unpinned",
         26,
     ),
+    info(
+        "9",
+        "nice -20, 19, SCHED_IDLE, re-niced while runnable",
+        "shares follow the weights, nobody at 0",
+        20,
+    ),
+    info("11", "cpusets set, swapped, cleared under load", "no sample outside after 1 s", 18),
+    ScenarioInfo {
+        schedulers: DOMAIN_BALANCER,
+        ..info(
+            "10",
+            "cgroups with cpu.weight 300 : 100 at full load, nested, and with unequal numbers of tasks",
+            "CPU time ratio 2.2-4.0; nested groups multiply (0.46-0.68 of all, theory 0.56); numbers do not matter (0.65-1.5)",
+            74,
+        )
+    },
     info("12", "random affinity storm at full load, 60 s", "no task outside its mask, scheduler alive", 66),
     info("15", "fork/exec/exit storm, 5000 tasks", "all reaped; task contexts back to the baseline", 70),
+    info("16", "one waker, 32 receivers, 100 rounds", "each receiver counts 100", 15),
     info(
         "17",
         "CPU off/on loop under load, monitor attached",
         "nobody runs on an offline CPU; scheduler survives or restarts in place by itself",
         50,
+    ),
+    info(
+        "18",
+        "SCHED_FIFO hog on one CPU",
+        "tasks that may leave it do; a bound one gets the share of the kernel's server from 7.0 on",
+        18,
     ),
     ScenarioInfo {
         schedulers: DOMAIN_BALANCER,
@@ -104,6 +156,8 @@ const TABLE: &[ScenarioInfo] = &[
         schedulers: DOMAIN_BALANCER,
         ..info("20", "8 hogs started in LLC 0, then unpinned", "every LLC used in 30 s", 8)
     },
+    info("23", "work bound to a CPU beside solo hogs", "served within 5 s", 14),
+    info("24", "500 tasks bound to random subsets", "everybody runs; unload in 30 s", 25),
     ScenarioInfo {
         schedulers: DOMAIN_BALANCER,
         ..info(
@@ -127,6 +181,59 @@ const TABLE: &[ScenarioInfo] = &[
             18,
         )
     },
+    simulated("F1", "as simulated: shares of nice 0 and 5 on one CPU", 16),
+    simulated("F2", "as simulated: 16 equal spinners", 16),
+    simulated("F3", "as simulated: 24 hogs set free, stealing off", 20),
+    simulated("F4", "as simulated: spinners bound to few CPUs", 14),
+    cells(
+        "C1",
+        "a tenant of 2 threads beside a tenant of 4 hogs a CPU, against the kernel's scheduler",
+        "it does at least 1.3x the work and waits at most 0.7x; the hogs keep at least 0.5x",
+        50,
+    ),
+    cells("C2", "a cell shrinks under spinners that are alone on their CPUs", "they leave the lost CPUs", 20),
+    cells("C3", "cpusets of tenants cover all CPUs, SCHED_IDLE task outside", "no exit, no stall", 48),
+    cells("C4", "more tenants than CPUs; one deleted and made again", "merge, split, all run", 40),
+    cells("C5", "a lender wakes while its CPUs are borrowed", "served far within a slice", 22),
+    cells(
+        "C7",
+        "200 cgroups made and removed under load",
+        "one cell per CPU at every look, nothing left",
+        40,
+    ),
+    ScenarioInfo {
+        topologies: SMT_TOPOLOGY,
+        ..push(
+            "P1",
+            "4 hogs on 2 SMT cores, affinity widened",
+            "one per core in 3 s and for good; stopper threads no more often than changes of affinity alone make them",
+            35,
+        )
+    },
+    ScenarioInfo {
+        topologies: SMT_TOPOLOGY,
+        ..push(
+            "P2",
+            "a real-time task takes the CPU of a running hog, other CPUs idle",
+            "the hog runs elsewhere within 0.12 s, 20 of 20 times",
+            30,
+        )
+    },
+    ScenarioInfo {
+        topologies: SMT_TOPOLOGY,
+        ..push(
+            "P3",
+            "targets go offline or are taken, hogs are re-pinned or killed in mid-push",
+            "nobody lost: every hog runs; at most 20 moves per hog and second afterwards",
+            60,
+        )
+    },
+    push(
+        "P4",
+        "imbalance between last-level caches",
+        "waiting tasks are pulled without a push; running ones are pushed after the configured failures only",
+        30,
+    ),
 ];
 
 impl ScenarioInfo {

@@ -63,6 +63,7 @@ pub fn run(context: &mut Context) -> Result<()> {
             .require_measured(false, || format!("the hogs were not even per capacity after {DEADLINE:?}")),
     }
     measure(context, &pool, &domains)?;
+    windows::note_moves(context, &scheduler)?;
     scheduler.require_on(context)?;
     pool.stop();
     scheduler.stop(context)

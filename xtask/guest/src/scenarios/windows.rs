@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::cpulist::Cpus;
 use crate::evidence::{self, CpuTime};
 use crate::figures;
+use crate::scheduler::Scheduler;
 use crate::workers::Pool;
 
 const SAMPLE: Duration = Duration::from_millis(100);
@@ -72,6 +73,15 @@ pub fn most_idle(before: &[CpuTime], after: &[CpuTime]) -> (f64, usize) {
         .iter()
         .map(share)
         .fold((0.0, 0), |most, one| if one.0 > most.0 { one } else { most })
+}
+
+/// Notes the counters that say what became of domain-balancer's plans: they explain a failure, they prove nothing.
+pub fn note_moves(context: &mut Context, scheduler: &Scheduler) -> Result<()> {
+    let stats = scheduler.stats(context)?;
+    for counter in ["planned", "applied", "expired", "refused", "steals"] {
+        context.figure(counter, stats.counter(counter)? as f64);
+    }
+    Ok(())
 }
 
 /// Values with two decimals, for figures and failures.

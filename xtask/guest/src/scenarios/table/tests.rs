@@ -11,7 +11,8 @@ fn names_are_unique_whatever_their_case() {
 
 #[test]
 fn every_promised_scenario_is_there() {
-    for name in ["1", "3", "4", "5", "6", "7", "8", "12", "15", "17", "19", "20", "D1", "D2", "D3"] {
+    let promised = "1 2 3 4 5 6 7 8 9 10 11 12 15 16 17 18 19 20 23 24 D1 D2 D3";
+    for name in promised.split(' ') {
         assert!(find(name).is_some(), "scenario {name} is missing");
     }
     assert_eq!(find("d1").map(|info| info.name), Some("D1"));

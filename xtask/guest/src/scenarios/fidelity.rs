@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! F1, F2, …: the kernel's half of the comparison with the simulator. What runs and what has to come out is in
+//! `crates/sched-sim/fidelity/scenarios.json`; the simulator is held to the same file.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use serde::Deserialize;
+
+use crate::context::Context;
+use crate::cpulist::{self, Cpus};
+use crate::evidence;
+use crate::figures;
+use crate::scheduler::Scheduler;
+use crate::workers::{Job, Pool};
+
+const FILE: &str = include_str!("../../../../crates/sched-sim/fidelity/scenarios.json");
+
+const SAMPLE: Duration = Duration::from_millis(100);
+
+/// The end of the run, in which tasks are counted by cache.
+const LAST: Duration = Duration::from_secs(1);
+
+#[derive(Deserialize)]
+struct Suite {
+    scenarios: Vec<Scenario>,
+}
+
+#[derive(Deserialize)]
+struct Scenario {
+    name: String,
+    seconds: u64,
+    options: Vec<String>,
+    jobs: Vec<Spinners>,
+    release_s: Option<u64>,
+    figures: BTreeMap<String, Expected>,
+}
+
+#[derive(Deserialize)]
+struct Spinners {
+    count: usize,
+    nice: i32,
+    cpus: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Expected {
+    expected: f64,
+    kernel_within: f64,
+}
+
+fn scenario(name: &str) -> Result<Scenario> {
+    let suite: Suite = serde_json::from_str(FILE).context("the scenarios of the simulator cannot be read")?;
+    let found = suite.scenarios.into_iter().find(|scenario| scenario.name == name);
+    found.with_context(|| format!("the simulator has no scenario {name}"))
+}
+
+pub fn run_f1(context: &mut Context) -> Result<()> {
+    run(context, "F1")
+}
+
+pub fn run_f2(context: &mut Context) -> Result<()> {
+    run(context, "F2")
+}
+
+pub fn run_f3(context: &mut Context) -> Result<()> {
+    run(context, "F3")
+}
+
+pub fn run_f4(context: &mut Context) -> Result<()> {
+    run(context, "F4")
+}
+
+fn run(context: &mut Context, name: &str) -> Result<()> {
+    let scenario = scenario(name)?;
+    let options: Vec<&str> = scenario.options.iter().map(String::as_str).collect();
+    let scheduler = Scheduler::start(context, &options)?;
+    let (jobs, masks) = jobs(&scenario)?;
+    let pool = Pool::start(&jobs)?;
+    let found = measure(context, &scenario, &scheduler, &pool, &masks)?;
+    pool.stop();
+    for (figure, expected) in &scenario.figures {
+        let value = *found.get(figure.as_str()).with_context(|| format!("nobody measures '{figure}'"))?;
+        context.figure(figure, value);
+        let (wanted, within) = (expected.expected, expected.kernel_within);
+        context.require_measured((value - wanted).abs() <= within, || {
+            format!("{figure} is {value:.2} here; simulator and kernel have to give {wanted} ± {within}")
+        });
+    }
+    scheduler.stop(context)
+}
+
+/// One job and one set of CPUs for each task.
+fn jobs(scenario: &Scenario) -> Result<(Vec<Job>, Vec<Option<Cpus>>)> {
+    let (mut jobs, mut masks) = (Vec::new(), Vec::new());
+    for spinners in &scenario.jobs {
+        let cpus = spinners
+            .cpus
+            .as_deref()
+            .map(|text| cpulist::parse(text).with_context(|| format!("'{text}' is no list of CPUs")));
+        let cpus = cpus.transpose()?;
+        let job = Job { cpus: cpus.clone(), ..Job::spinner().nice(spinners.nice) };
+        jobs.extend(std::iter::repeat_n(job, spinners.count));
+        masks.extend(std::iter::repeat_n(cpus, spinners.count));
+    }
+    Ok((jobs, masks))
+}
+
+fn measure(
+    context: &mut Context,
+    scenario: &Scenario,
+    scheduler: &Scheduler,
+    pool: &Pool,
+    masks: &[Option<Cpus>],
+) -> Result<BTreeMap<&'static str, f64>> {
+    let llcs: Vec<Cpus> = evidence::llcs()?.into_iter().map(|llc| llc.cpus).collect();
+    let (begin, length) = (Instant::now(), Duration::from_secs(scenario.seconds));
+    let mut release = scenario.release_s.map(Duration::from_secs);
+    let (mut applied_before, mut outside, mut last) = (0, 0, Vec::new());
+    while begin.elapsed() < length {
+        context.sleep(SAMPLE);
+        if release.is_some_and(|at| begin.elapsed() >= at) {
+            release = None;
+            applied_before = scheduler.stats(context)?.counter("applied")?;
+            pool.set_affinity(&evidence::online()?)?;
+        }
+        let cpus = pool.cpus()?;
+        if scenario.release_s.is_none() {
+            let is_outside =
+                |(cpu, mask): (&usize, &Option<Cpus>)| mask.as_ref().is_some_and(|mask| !mask.contains(cpu));
+            outside += cpus.iter().zip(masks).filter(|&pair| is_outside(pair)).count();
+        }
+        if begin.elapsed() + LAST >= length {
+            last.push(evidence::count_per_domain(&llcs, &cpus));
+        }
+    }
+    ensure!(!last.is_empty(), "the machine was too slow for one sample of the last second");
+    let had = pool.cpu_seconds()?;
+    let (least, most) = figures::bounds(&figures::column_means(&last)).unwrap_or_default();
+    let busy = figures::column_means(&last).iter().filter(|&&tasks| tasks > 0.0).count();
+    let mut found = BTreeMap::from([
+        ("outside", outside as f64),
+        ("max_over_min", figures::max_over_min(&had).unwrap_or(f64::INFINITY)),
+        ("most_per_llc", most),
+        ("least_per_llc", least),
+        ("busy_llcs", busy as f64),
+    ]);
+    if scenario.figures.contains_key("applied") {
+        let applied = scheduler.stats(context)?.counter("applied")?;
+        found.insert("applied", (applied - applied_before) as f64);
+    }
+    if let [first, second, ..] = &scenario.jobs[..] {
+        let mean = |from: usize, count: usize| figures::mean(&had[from..from + count]);
+        found.insert("share_ratio", mean(0, first.count) / mean(first.count, second.count).max(1e-9));
+    }
+    Ok(found)
+}

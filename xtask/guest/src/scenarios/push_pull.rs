@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! P4: imbalance between last-level caches. Tasks that wait are pulled by idle CPUs without any push; running tasks are pushed,
+//! but only after the configured number of failed rounds: with a very high number they stay, with the default they spread.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use crate::context::{Context, Skipped};
+use crate::cpulist::Cpus;
+use crate::evidence;
+use crate::scheduler::Scheduler;
+use crate::workers::{Job, Pool};
+
+/// So many failures that no running task is pushed in the time of a scenario.
+const NEVER: &str = "all:push-failures=1000";
+
+/// Waiting tasks are pulled at once; wide for slow emulation.
+const PULL_DEADLINE: Duration = Duration::from_secs(3);
+
+/// A level's interval is some milliseconds and few failures are needed.
+const PUSH_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long hogs that nobody pushes are watched.
+const STAY: Duration = Duration::from_secs(2);
+
+pub fn run(context: &mut Context) -> Result<()> {
+    let llcs: Vec<Cpus> = evidence::llcs()?.into_iter().map(|llc| llc.cpus).collect();
+    if llcs.len() < 2 || llcs[0].len() < 2 {
+        return Err(Skipped("needs two last-level caches of two CPUs".into()).into());
+    }
+    let mut scheduler = Scheduler::start(context, &["--level", NEVER])?;
+    pulled(context, &scheduler, &llcs)?;
+    stay(context, &llcs)?;
+    scheduler.require_on(context)?;
+    scheduler.stop(context)?;
+
+    let mut scheduler = Scheduler::start(context, &[])?;
+    pushed(context, &llcs)?;
+    scheduler.require_on(context)?;
+    let stats = scheduler.stats(context)?;
+    for counter in ["push_imbalance", "push_arrived", "push_run_p50_us"] {
+        context.figure(counter, stats.counter(counter)? as f64);
+    }
+    let arrived = stats.counter("push_arrived")?;
+    context.require(arrived > 0, || "the hogs spread, but the scheduler counts no push".into());
+    scheduler.stop(context)
+}
+
+/// Twice as many hogs as the first cache has CPUs: the waiting half is pulled.
+fn pulled(context: &mut Context, scheduler: &Scheduler, llcs: &[Cpus]) -> Result<()> {
+    let jobs = vec![Job::spinner().on(&llcs[0]); 2 * llcs[0].len()];
+    let pool = Pool::start(&jobs)?;
+    context.sleep(Duration::from_secs(1));
+    let before = scheduler.stats(context)?.counter("push_arrived")?;
+    pool.set_affinity(&evidence::online()?)?;
+    let begin = Instant::now();
+    let alone = context.wait_for(PULL_DEADLINE, Duration::from_millis(5), |_| {
+        let cpus: Cpus = pool.cpus()?.into_iter().collect();
+        Ok((cpus.len() == jobs.len()).then(|| begin.elapsed()))
+    })?;
+    match alone {
+        Some(after) => context.figure("pulled_after_ms", after.as_secs_f64() * 1000.0),
+        None => context.require_measured(false, || {
+            format!("{PULL_DEADLINE:?} after the release hogs still wait in one cache beside idle CPUs")
+        }),
+    }
+    let arrived = scheduler.stats(context)?.counter("push_arrived")? - before;
+    context.figure("pushes_while_pulling", arrived as f64);
+    context.require(arrived == 0, || format!("{arrived} running tasks were pushed where pulling was enough"));
+    pool.stop();
+    Ok(())
+}
+
+/// As many hogs as the first cache has CPUs: nobody waits, so without pushes they stay.
+fn stay(context: &mut Context, llcs: &[Cpus]) -> Result<()> {
+    let pool = one_per_cpu(context, llcs)?;
+    pool.set_affinity(&evidence::online()?)?;
+    context.sleep(STAY);
+    let left = pool.cpus()?.iter().filter(|cpu| !llcs[0].contains(cpu)).count();
+    context.figure("left_without_pushes", left as f64);
+    context.require(left == 0, || {
+        format!("{left} running hogs left their cache although pushes need 1000 failed rounds")
+    });
+    pool.stop();
+    Ok(())
+}
+
+fn pushed(context: &mut Context, llcs: &[Cpus]) -> Result<()> {
+    let pool = one_per_cpu(context, llcs)?;
+    pool.set_affinity(&evidence::online()?)?;
+    let begin = Instant::now();
+    let spread = context.wait_for(PUSH_DEADLINE, Duration::from_millis(5), |_| {
+        let used = evidence::count_per_domain(llcs, &pool.cpus()?).iter().filter(|hogs| **hogs > 0.0).count();
+        Ok((used >= 2).then(|| begin.elapsed()))
+    })?;
+    match spread {
+        Some(after) => context.figure("pushed_after_ms", after.as_secs_f64() * 1000.0),
+        None => context.require_measured(false, || {
+            format!("{PUSH_DEADLINE:?} after the release all hogs are still in one of the caches")
+        }),
+    }
+    pool.stop();
+    Ok(())
+}
+
+fn one_per_cpu(context: &mut Context, llcs: &[Cpus]) -> Result<Pool> {
+    let jobs: Vec<Job> = llcs[0].iter().map(|&cpu| Job::spinner().on(&Cpus::from([cpu]))).collect();
+    let pool = Pool::start(&jobs)?;
+    context.sleep(Duration::from_millis(500));
+    Ok(pool)
+}
