@@ -42,7 +42,17 @@ impl RoundState<'_> {
     pub fn refuse_unmovable(&mut self, task: &Task, load: f64, from: DomainId, cause: RefusalCause) {
         self.refusals.count(cause, 1);
         let (task, terms) = (task.id, Vec::new());
-        self.note(|| Refusal { task, load, from, to: None, cause, gain: 0.0, cost: 0.0, terms });
+        self.note(|| Refusal {
+            task,
+            name: String::new(),
+            load,
+            from,
+            to: None,
+            cause,
+            gain: 0.0,
+            cost: 0.0,
+            terms,
+        });
     }
 
     /// A task whose move would not help.
@@ -50,7 +60,7 @@ impl RoundState<'_> {
         let cause = RefusalCause::NoImprovement;
         self.refusals.count(cause, 1);
         let (task, to, terms) = (task.id, Some(to), Vec::new());
-        self.note(|| Refusal { task, load, from, to, cause, gain, cost: 0.0, terms });
+        self.note(|| Refusal { task, name: String::new(), load, from, to, cause, gain, cost: 0.0, terms });
     }
 
     /// A task whose move would cost more than it gains.
@@ -62,6 +72,7 @@ impl RoundState<'_> {
         let params = self.params;
         self.note(|| Refusal {
             task: task.id,
+            name: String::new(),
             load,
             from,
             to: Some(to),
@@ -380,7 +391,7 @@ impl<'a> Round<'a> {
             preferred: choice.preferred,
             terms: choice.terms,
         };
-        self.moves.push(Move { task: choice.id, from, to, load, level, reason });
+        self.moves.push(Move { task: choice.id, name: String::new(), from, to, load, level, reason });
     }
 
     fn group_stats(&self) -> Vec<GroupStats> {

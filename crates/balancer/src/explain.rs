@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! A round in words and numbers: what moves and why, and what does not and why not.
 
-use crate::{Move, Plan, Refusal, RefusalCause, Refusals};
+use crate::{Move, Plan, Refusal, RefusalCause, Refusals, TaskId};
 use std::fmt;
 
 /// The decisions of one round. Displayed, it is one line each; with the feature `serde` it can be serialised.
@@ -35,6 +35,17 @@ impl Plan {
             moves: self.moves.clone(),
             refused: self.refused.clone(),
             refusals: self.refusals,
+        }
+    }
+}
+
+impl Explanation {
+    /// Gives every task the name that `name` knows for it.
+    pub fn name_tasks(&mut self, name: impl Fn(TaskId) -> Option<String>) {
+        let moves = self.moves.iter_mut().map(|m| (m.task, &mut m.name));
+        let refused = self.refused.iter_mut().map(|refusal| (refusal.task, &mut refusal.name));
+        for (task, place) in moves.chain(refused) {
+            *place = name(task).unwrap_or_default();
         }
     }
 }

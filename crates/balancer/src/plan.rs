@@ -38,6 +38,8 @@ pub struct MoveReason {
 pub struct Move {
     /// The task.
     pub task: TaskId,
+    /// Its name, for people; empty unless [`crate::Explanation::name_tasks`] gave it one.
+    pub name: String,
     /// Where it was in the snapshot.
     pub from: DomainId,
     /// Where it shall go.
@@ -55,9 +57,10 @@ impl fmt::Display for Move {
         let reason = &self.reason;
         write!(
             f,
-            "task {} (load {:.3}): domain {} -> {}; {} {} -> {}: imbalance {:+.3} -> {:+.3}, wished {:.3}, \
+            "task {}{} (load {:.3}): domain {} -> {}; {} {} -> {}: imbalance {:+.3} -> {:+.3}, wished {:.3}, \
              gain {:.3} > cost {:.3}",
             self.task,
+            Named(&self.name),
             self.load,
             self.from,
             self.to,
@@ -72,6 +75,15 @@ impl fmt::Display for Move {
         )?;
         write_terms(f, &reason.terms)?;
         f.write_str(if reason.preferred { ", preferred there" } else { "" })
+    }
+}
+
+/// ` "name"`, or nothing.
+struct Named<'a>(&'a str);
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, " \"{}\"", self.0) }
     }
 }
 
@@ -209,6 +221,8 @@ impl Refusals {
 pub struct Refusal {
     /// The task.
     pub task: TaskId,
+    /// Its name, for people; empty unless [`crate::Explanation::name_tasks`] gave it one.
+    pub name: String,
     /// Its load, in the plan's scale.
     pub load: f64,
     /// Where it is.
@@ -228,7 +242,8 @@ pub struct Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "task {} (load {:.3}) stays in domain {}", self.task, self.load, self.from)?;
+        let name = Named(&self.name);
+        write!(f, "task {}{name} (load {:.3}) stays in domain {}", self.task, self.load, self.from)?;
         if let Some(to) = self.to {
             write!(f, ", not to {to}")?;
         }

@@ -48,6 +48,16 @@ fn one_line_for_each_decision() {
 }
 
 #[test]
+fn tasks_have_the_names_they_are_given() {
+    let mut explanation = machine().plan().explanation();
+    explanation.name_tasks(|task| (task.pid != 1).then(|| format!("worker-{}", task.pid)));
+    let text = explanation.to_string();
+    assert!(text.contains("\ntask 2#7 \"worker-2\" (load 1.000): domain 0 -> 1"), "{text}");
+    assert!(text.contains("\ntask 1#7 (load 1.000): domain 0 -> 1"), "{text}");
+    assert!(text.contains("\ntask 3#7 \"worker-3\" (load 0.000) stays in domain 0"), "{text}");
+}
+
+#[test]
 fn a_refusal_for_cost_names_its_numbers() {
     let mut machine = Machine::new(two_level(&[1, 1], 1.0));
     machine.add(0, 1, 100, 1.0).add_task(0, 100, 0.3).kind = TaskKind::Pinned;

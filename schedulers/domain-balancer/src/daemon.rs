@@ -12,6 +12,7 @@ use runtime::stats::Printer;
 use topology::Topology;
 
 use crate::NAME;
+use crate::cgroups::{self, CgroupDir};
 use crate::cost::ExplainForm;
 use crate::kernel;
 use crate::machine::Machine;
@@ -74,6 +75,10 @@ impl Host for LiveHost<'_> {
 
     fn cpu_busy_pct(&mut self) -> f64 {
         self.live.cpu_busy_pct()
+    }
+
+    fn cgroups(&mut self) -> Vec<CgroupDir> {
+        cgroups::live()
     }
 
     fn wants_metrics(&self) -> bool {

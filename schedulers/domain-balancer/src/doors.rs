@@ -9,6 +9,10 @@ use runtime::seam::{self, BpfObject, SeamError};
 
 use crate::kernel::abi;
 use crate::snapshot::{Counters, DomainLoad, DomainLoads, MoveAnswer, TaskState, Tasks};
+use crate::weigher::{Changes, Weigher};
+
+/// The map of cgroup factors.
+const FACTORS: &str = "cgroup_factors";
 
 /// Duty cycles below this, in 1/1024 of a CPU, are left out of task snapshots: moving such a task evens out nothing.
 const DUTY_MIN_1024: u32 = 1;
@@ -72,6 +76,7 @@ fn task_state(raw: &abi::db_task_snapshot, at_ns: u64, domains: usize, half_life
         generation: raw.generation,
         domain: raw.domain as usize,
         weight: raw.weight,
+        own_weight: raw.own_weight,
         duty_cycle: average(&raw.duty).read(at_ns, half_life_ns).clamp(0.0, 1.0),
         last_moved_ns: raw.last_moved_ns,
         last_ran_ns: raw.last_ran_ns,
@@ -79,6 +84,7 @@ fn task_state(raw: &abi::db_task_snapshot, at_ns: u64, domains: usize, half_life
         kthread: flag(abi::db_task_flags_DB_TASK_KTHREAD),
         pinned: flag(abi::db_task_flags_DB_TASK_PINNED),
         allowed: (!flag(abi::db_task_flags_DB_TASK_ANY_DOMAIN)).then(|| raw.domains[..words].to_vec()),
+        comm: raw.comm.map(i8::cast_unsigned),
     }
 }
 
@@ -101,6 +107,29 @@ pub fn plan_move(
         abi::db_plan_result_DB_PLAN_STALE => MoveAnswer::Stale,
         _ => MoveAnswer::Refused,
     })
+}
+
+/// Tells the factors of cgroups that have changed, and lets every task look its own up again. The weigher notes each one that
+/// was taken, so that after a failure the next round goes on where this one stopped.
+///
+/// # Errors
+/// As [`BpfObject::map_update`], [`BpfObject::map_delete`] and [`BpfObject::run_syscall`].
+pub fn publish_factors(
+    object: &mut dyn BpfObject,
+    changes: &Changes,
+    weigher: &mut Weigher,
+) -> Result<(), SeamError> {
+    // What goes makes room for what comes.
+    for cgroup in &changes.removed {
+        object.map_delete(FACTORS, bytemuck::bytes_of(cgroup))?;
+        weigher.told(*cgroup, None);
+    }
+    for &(cgroup, factor) in &changes.set {
+        seam::update(object, FACTORS, &cgroup, &factor)?;
+        weigher.told(cgroup, Some(factor));
+    }
+    seam::run(object, "renew_weights", &mut abi::db_renew_weights_args::zeroed())?;
+    Ok(())
 }
 
 /// Reads the counters, summed over CPUs.

@@ -50,6 +50,7 @@ fn settings(options: &Options) -> Vec<(&'static str, String)> {
         ("greedy-threshold-x-node", options.greedy_threshold_x_node.to_string()),
         ("cost", options.cost.to_string()),
         ("no-load-balance", options.no_load_balance.to_string()),
+        ("no-cgroups", options.no_cgroups.to_string()),
         ("fifo", options.fifo.to_string()),
         ("stats-socket", socket.display().to_string()),
         ("exit-dump-len", options.common.exit_dump_len.to_string()),

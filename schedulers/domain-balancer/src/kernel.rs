@@ -4,6 +4,7 @@
 //! Skeleton types stop here. What the rest of the program sees is a [`BpfObject`] for as long as the scheduler is attached.
 
 use std::mem::MaybeUninit;
+use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use libbpf_rs::OpenObject;
@@ -12,11 +13,13 @@ use runtime::libbpf::{self, LibbpfObject};
 use runtime::seam::BpfObject;
 use runtime::setup::Setup;
 use scx_utils::{scx_ops_attach, scx_ops_load, scx_ops_open};
+use tracing::debug;
 
 use crate::machine::Machine;
 use crate::options::Options;
 
 pub mod abi;
+mod verifier;
 
 #[allow(
     missing_docs,
@@ -58,9 +61,17 @@ fn load<'a>(
     machine: &Machine,
     options: &Options,
 ) -> Result<BpfSkel<'a>> {
+    let begin = Instant::now();
     let mut skel = scx_ops_open!(BpfSkelBuilder::default(), place, domain_balancer, None)?;
     apply(&mut skel, &setup(machine, options)?)?;
+    let opened = begin.elapsed();
     let skel = scx_ops_load!(skel, domain_balancer, uei)?;
+    debug!(
+        "opened in {:.3} s, loaded in {:.3} s",
+        opened.as_secs_f64(),
+        (begin.elapsed() - opened).as_secs_f64()
+    );
+    verifier::log_cost(skel.object());
     Ok(skel)
 }
 

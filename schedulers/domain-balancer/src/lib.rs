@@ -2,9 +2,11 @@
 //! domain-balancer: a sched_ext scheduler with one queue per cache domain, balanced by load from userspace.
 //!
 //! Data flows one way: [`snapshot`] (what the kernel side counted) → [`planner`] (what should move) → [`doors`] (asking
-//! the kernel side to move it). [`run`] turns that wheel; [`kernel`] owns the loaded BPF object and holds the only unsafe
+//! the kernel side to move it). Beside it goes another: [`cgroups`] (the tree and its weights) → [`weigher`] (what that makes of
+//! each task's weight) → [`doors`]. [`run`] turns that wheel; [`kernel`] owns the loaded BPF object and holds the only unsafe
 //! code; [`machine`] and [`options`] are what a start needs; [`stats`] is what an operator sees.
 
+pub mod cgroups;
 pub mod cost;
 pub mod daemon;
 pub mod doors;
@@ -16,6 +18,7 @@ pub mod planner;
 pub mod run;
 pub mod snapshot;
 pub mod stats;
+pub mod weigher;
 
 #[cfg(test)]
 mod tests;

@@ -72,6 +72,10 @@ pub struct Options {
     #[arg(long)]
     pub no_load_balance: bool,
 
+    /// Leave cgroups out of account: tasks share by their own weight, whatever cpu.weight says
+    #[arg(long)]
+    pub no_cgroups: bool,
+
     /// Order queues by arrival instead of by weighted virtual time
     #[arg(long)]
     pub fifo: bool,

@@ -4,8 +4,7 @@
 use anyhow::{Context, Result};
 use balancer::weights::weight_bucket;
 use balancer::{
-    CgroupLedger, DomainMask, Ledger, Plan, PlanParams, Planner, SourceError, Task, TaskId, TaskKind,
-    TaskSource,
+    CgroupLedger, DomainMask, Ledger, Plan, PlanParams, Planner, SourceError, Task, TaskKind, TaskSource,
 };
 use runtime::seam::SeamError;
 
@@ -116,7 +115,7 @@ impl TaskSource for LazyTasks<'_> {
 
 fn movable(task: &TaskState, domains: usize) -> Task {
     Task {
-        id: TaskId { pid: task.pid, generation: task.generation },
+        id: task.id(),
         weight: task.weight,
         duty_cycle: task.duty_cycle,
         allowed: match &task.allowed {

@@ -13,12 +13,14 @@ use runtime::seam::{BpfObject, SeamError};
 use runtime::signals::Wake;
 use tracing::{debug, warn};
 
+use crate::cgroups::CgroupDir;
 use crate::doors;
 use crate::machine::Machine;
 use crate::options::Options;
 use crate::planner::{self, RoundPlanner};
-use crate::snapshot::{Counters, DomainLoads, MoveAnswer};
+use crate::snapshot::{Counters, DomainLoads, MoveAnswer, Tasks};
 use crate::stats::{CgroupMetrics, DomainMetrics, Metrics};
+use crate::weigher::Weigher;
 
 /// How often the loop looks whether the kernel has ended the scheduler.
 const EXIT_POLL: Duration = Duration::from_millis(100);
@@ -31,6 +33,10 @@ pub trait Host {
     fn wait(&mut self, timeout: Duration) -> Wake;
     /// Share of all CPUs' time that was used since the last call, percent.
     fn cpu_busy_pct(&mut self) -> f64;
+    /// The cgroups with their weights, parents first; empty where there are none or none counts.
+    fn cgroups(&mut self) -> Vec<CgroupDir> {
+        Vec::new()
+    }
     /// Whether somebody waits for fresh figures.
     fn wants_metrics(&self) -> bool;
     /// Tells what a round decided, if it was asked to.
@@ -50,6 +56,8 @@ pub struct Totals {
     pub rounds_failed: u64,
     /// Restarts in place.
     pub restarts: u64,
+    /// Factors of cgroups passed on.
+    pub factor_changes: u64,
     /// Moves planned.
     pub planned: u64,
     /// Planned moves that were refused when they were asked for.
@@ -82,7 +90,7 @@ pub fn run(
         }
         let due = balance.due(host.now_ns());
         if due {
-            round.turn();
+            round.turn(host);
             round.explanations.drain(..).for_each(|explanation| host.explain(&explanation));
         }
         if due || host.wants_metrics() {
@@ -103,6 +111,8 @@ struct Round<'a> {
     deltas: Vec<f64>,
     tasks_unseen: u32,
     cgroup_loads: BTreeMap<u64, f64>,
+    /// What the BPF side knows of cgroups.
+    weigher: Weigher,
     /// Decisions that were not told yet.
     explanations: Vec<Explanation>,
 }
@@ -126,6 +136,7 @@ impl<'a> Round<'a> {
             deltas,
             tasks_unseen: 0,
             cgroup_loads,
+            weigher: Weigher::default(),
             explanations,
         }
     }
@@ -134,25 +145,44 @@ impl<'a> Round<'a> {
         doors::domain_loads(self.object, self.machine.domains.len(), self.options.load_half_life_ns())
     }
 
-    /// One balancing round.
-    fn turn(&mut self) {
+    /// One round: weigh the cgroups, then balance.
+    fn turn(&mut self, host: &mut dyn Host) {
         self.totals.rounds += 1;
-        if self.options.no_load_balance {
-            return;
-        }
-        if let Err(error) = self.balance() {
+        let mut tasks = None;
+        let weighed = self.weigh(host, &mut tasks);
+        let balanced = if self.options.no_load_balance { Ok(()) } else { self.balance(tasks) };
+        let errors = [weighed, balanced].into_iter().filter_map(Result::err);
+        if errors.map(|error| warn!("round {} not complete: {error:#}", self.totals.rounds)).count() > 0 {
             self.totals.rounds_failed += 1;
-            warn!("balancing round {} skipped: {error:#}", self.totals.rounds);
         }
     }
 
-    fn balance(&mut self) -> anyhow::Result<()> {
+    /// Passes on what `cpu.weight` makes of the cgroups' load; keeps the tasks it looked at.
+    fn weigh(&mut self, host: &mut dyn Host, tasks: &mut Option<Tasks>) -> anyhow::Result<()> {
+        let tree = if self.options.no_cgroups { Vec::new() } else { host.cgroups() };
+        if tree.is_empty() && !self.weigher.has_published() {
+            return Ok(());
+        }
+        let tasks = tasks.insert(fetch(self.object, self.machine, self.options, &mut self.tasks_unseen)?);
+        let changes = self.weigher.changes(&tree, &tasks.tasks)?;
+        if !changes.is_empty() {
+            doors::publish_factors(self.object, &changes, &mut self.weigher)?;
+            self.totals.factor_changes += (changes.set.len() + changes.removed.len()) as u64;
+        }
+        Ok(())
+    }
+
+    /// Plans on `tasks`, or on a fresh copy if there is none yet.
+    fn balance(&mut self, mut tasks: Option<Tasks>) -> anyhow::Result<()> {
         let loads = self.loads()?;
-        let (domains, half_life_ns) = (self.machine.domains.len(), self.options.load_half_life_ns());
+        let mut names = BTreeMap::new();
         let (object, unseen) = (&mut *self.object, &mut self.tasks_unseen);
-        let plan = self.planner.plan(self.machine, &loads, &mut || {
-            let tasks = doors::tasks(object, domains, half_life_ns)?;
-            *unseen = tasks.dropped;
+        let (machine, options) = (self.machine, self.options);
+        let plan = self.planner.plan(machine, &loads, &mut || {
+            let tasks = tasks.take().map_or_else(|| fetch(object, machine, options, unseen), Ok)?;
+            if options.explain.is_some() {
+                names.extend(tasks.tasks.iter().map(|task| (task.id(), task.name())));
+            }
             Ok(tasks)
         })?;
         self.deltas = plan
@@ -163,7 +193,9 @@ impl<'a> Round<'a> {
             .collect();
         self.cgroup_loads = cgroup_loads(&plan);
         if self.options.explain.is_some() {
-            self.explanations.push(plan.explanation());
+            let mut explanation = plan.explanation();
+            explanation.name_tasks(|task| names.get(&task).cloned());
+            self.explanations.push(explanation);
         }
         // By the next round the figures show what has moved; what has not by then is planned anew.
         let expires_ns = loads.at_ns.saturating_add(self.options.interval_ns());
@@ -238,9 +270,19 @@ impl<'a> Round<'a> {
             wake_spread: counters.wake_spread,
             rehomed: counters.rehomed,
             no_context: counters.no_context,
+            cgroups_weighed: self.weigher.weighed() as u64,
+            factor_changes: self.totals.factor_changes,
             domains: domains.collect(),
-            cgroups: self.cgroup_loads.iter().map(|(&id, &load)| (id, CgroupMetrics { load })).collect(),
+            cgroups: self
+                .cgroup_loads
+                .iter()
+                .map(|(&id, &load)| (id, self.cgroup_metrics(id, load)))
+                .collect(),
         })
+    }
+
+    fn cgroup_metrics(&self, id: u64, load: f64) -> CgroupMetrics {
+        CgroupMetrics { load, factor: self.weigher.factor(id) }
     }
 
     /// Keeps the counters of this attachment for the next one.
@@ -250,6 +292,18 @@ impl<'a> Round<'a> {
             Err(error) => debug!("the last counters are lost: {error}"),
         }
     }
+}
+
+/// A fresh copy of the tasks.
+fn fetch(
+    object: &mut dyn BpfObject,
+    machine: &Machine,
+    options: &Options,
+    unseen: &mut u32,
+) -> Result<Tasks, SeamError> {
+    let tasks = doors::tasks(object, machine.domains.len(), options.load_half_life_ns())?;
+    *unseen = tasks.dropped;
+    Ok(tasks)
 }
 
 fn cgroup_loads(plan: &Plan) -> BTreeMap<u64, f64> {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Owned copies of what the BPF side counted. Nothing here points into its memory.
 
+use balancer::TaskId;
+
 /// The domains at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DomainLoads {
@@ -47,8 +49,10 @@ pub struct TaskState {
     pub generation: u64,
     /// Home domain.
     pub domain: usize,
-    /// Weight, 1..=10000, 100 = nice 0.
+    /// Effective weight, 1..=10000, 100 = nice 0: its own times the factor of its cgroup.
     pub weight: u32,
+    /// Its own weight.
+    pub own_weight: u32,
     /// Share of time it is runnable, 0..=1.
     pub duty_cycle: f64,
     /// When a planned move last changed its home, BPF clock; 0 = never.
@@ -63,6 +67,21 @@ pub struct TaskState {
     pub pinned: bool,
     /// Domains the affinity leaves it, 64 to a word; `None` = all of them.
     pub allowed: Option<Vec<u64>>,
+    /// Its name, as far as the kernel keeps it; ends at the first zero.
+    pub comm: [u8; 16],
+}
+
+impl TaskState {
+    /// What the balancer calls it.
+    pub fn id(&self) -> TaskId {
+        TaskId { pid: self.pid, generation: self.generation }
+    }
+
+    /// Its name as text.
+    pub fn name(&self) -> String {
+        let bytes = self.comm.split(|&byte| byte == 0).next().unwrap_or_default();
+        String::from_utf8_lossy(bytes).escape_debug().to_string()
+    }
 }
 
 /// Cumulative counters of the BPF side since it was loaded, summed over CPUs.

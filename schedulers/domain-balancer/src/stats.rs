@@ -50,6 +50,8 @@ pub struct DomainMetrics {
 pub struct CgroupMetrics {
     #[stat(desc = "Load of the cgroup's tasks in all domains, in the unit of a domain's load")]
     pub load: f64,
+    #[stat(desc = "What the weights of its tasks are multiplied with, from cpu.weight along its path")]
+    pub factor: f64,
 }
 
 /// The whole scheduler. Counters are cumulative since the program started, across restarts in place.
@@ -113,6 +115,10 @@ pub struct Metrics {
     pub rehomed: u64,
     #[stat(desc = "Callbacks that met a task without context")]
     pub no_context: u64,
+    #[stat(desc = "Cgroups whose cpu.weight counted in the last round")]
+    pub cgroups_weighed: u64,
+    #[stat(desc = "Changed factors of cgroups that were passed on")]
+    pub factor_changes: u64,
     #[stat(desc = "The domains by number")]
     pub domains: BTreeMap<usize, DomainMetrics>,
     #[stat(
@@ -179,8 +185,13 @@ impl Metrics {
         )?;
         writeln!(
             out,
-            "  kept {} fork spread {} wake spread {} rehomed {} without context {}",
-            self.kept, self.fork_spread, self.wake_spread, self.rehomed, self.no_context
+            "  kept {} fork spread {} wake spread {} rehomed {} without context {}   cgroups weighed {}",
+            self.kept,
+            self.fork_spread,
+            self.wake_spread,
+            self.rehomed,
+            self.no_context,
+            self.cgroups_weighed,
         )?;
         for (id, domain) in &self.domains {
             writeln!(

@@ -2,6 +2,7 @@
 //! The loop, the planner and the command line, over a made-up BPF object.
 
 mod fake;
+mod shares;
 
 use std::time::Duration;
 
@@ -34,13 +35,16 @@ fn lopsided() -> FakeObject {
 }
 
 fn run_for(object: &mut FakeObject, arguments: &[&str], seconds: u64) -> ManualHost {
+    let mut host = ManualHost::new(Duration::from_secs(seconds));
+    run_with(object, arguments, &mut host);
+    host
+}
+
+fn run_with(object: &mut FakeObject, arguments: &[&str], host: &mut ManualHost) {
     let options = options(arguments);
     let machine = machine("2n2l2c1t", &options);
-    let mut host = ManualHost::new(Duration::from_secs(seconds));
-    let ending =
-        run(object, &machine, &options, &mut host, &mut Totals::default()).expect("the fake never fails");
+    let ending = run(object, &machine, &options, host, &mut Totals::default()).expect("the fake never fails");
     assert!(matches!(ending, Ending::Shutdown));
-    host
 }
 
 #[test]
@@ -197,7 +201,8 @@ fn bad_options_are_told_in_one_line() {
 
 #[test]
 fn dry_run_shows_every_setting() {
-    let arguments = ["--domains", "node", "--interval", "3", "--greedy-threshold", "4", "--fifo"];
+    let arguments =
+        ["--domains", "node", "--interval", "3", "--greedy-threshold", "4", "--fifo", "--no-cgroups"];
     let options = options(&arguments);
     let text = dry_run::report(&machine("2n2l2c1t", &options), &options);
     for line in [
@@ -206,6 +211,7 @@ fn dry_run_shows_every_setting() {
         "--interval 3",
         "--greedy-threshold 4",
         "--fifo true",
+        "--no-cgroups true",
     ] {
         assert!(text.contains(line), "'{line}' is missing in:\n{text}");
     }
@@ -238,6 +244,7 @@ fn explain_tells_every_planned_move_with_its_cost() {
     assert!(moves > 0);
     let json = serde_json::to_string(&host.explained[0]).expect("finite figures");
     assert!(json.contains("\"level_name\"") && json.contains("reluctance"), "{json}");
+    assert!(host.explained[0].moves.iter().all(|entry| entry.name == "hog"), "{json}");
     assert!(run_for(&mut lopsided(), &["--interval", "1"], 6).explained.is_empty());
 }
 

@@ -18,7 +18,11 @@ enum db_limits {
 	DB_MAX_DOMAINS = 1024,
 	/* Tasks one snapshot can hold; what exceeds it is counted. */
 	DB_MAX_TASK_SNAPSHOTS = 32768,
+	/* Cgroups whose share can be published; tasks of others keep their own weight. */
+	DB_MAX_CGROUPS = 16384,
 	DB_COMM_LEN = 16,
+	/* A cgroup's factor is in 1 / 2^16. */
+	DB_FACTOR_BITS = 16,
 };
 
 /* Set once before the object is loaded. */
@@ -99,8 +103,11 @@ struct db_task_snapshot {
 	u64 cgroup_id;
 	s32 pid;
 	u32 domain;
+	/* Effective: its own times the factor of its cgroup. */
 	u32 weight;
+	u32 own_weight;
 	u32 flags;
+	u32 pad;
 	char comm[DB_COMM_LEN];
 	/* Domains in which the affinity leaves the task a CPU, 64 to a word; see DB_TASK_ANY_DOMAIN. */
 	u64 domains[DB_MAX_DOMAINS / 64];
@@ -134,6 +141,12 @@ struct db_plan_move_args {
 	u64 expires_ns;
 	s32 pid;
 	u32 target;
+};
+
+/* `renew_weights`: lets every task look its cgroup's factor up again, after a change of cgroup_factors. */
+struct db_renew_weights_args {
+	/* out: how often this was asked for */
+	u64 epoch;
 };
 
 /* What `plan_move` answers. */

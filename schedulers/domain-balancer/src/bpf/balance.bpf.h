@@ -4,7 +4,7 @@
  *
  * Snapshots are written into maps of plain values; nothing userspace holds points into live state. A planned move
  * names a task by pid and generation and is only noted here; home.bpf.h checks it again and carries it out when the task
- * is next enqueued.
+ * is next enqueued. Factors of cgroups come through their map; `renew_weights` makes the tasks look.
  *
  * Relies on: one caller at a time (the scheduler's own loop).
  * Does not handle: more tasks than the snapshot map holds; they are counted in nr_dropped.
@@ -102,8 +102,6 @@ static __always_inline bool migration_disabled(const struct task_struct *p)
 
 static __always_inline void copy_task(struct task_struct *p, struct task_ctx *tctx, struct db_task_snapshot *out, u64 now)
 {
-	struct cgroup *cgrp;
-
 	out->generation = tctx->generation;
 	out->last_moved_ns = tctx->last_moved_ns;
 	out->last_ran_ns = scx_bpf_task_running(p) ? now : tctx->last_ran_ns;
@@ -111,12 +109,11 @@ static __always_inline void copy_task(struct task_struct *p, struct task_ctx *tc
 	out->pid = p->pid;
 	out->domain = tctx->domain;
 	out->weight = tctx->weight;
+	out->own_weight = tctx->own_weight;
+	out->pad = 0;
 	out->flags = (is_kthread(p) ? DB_TASK_KTHREAD : 0) |
 		     (p->nr_cpus_allowed == 1 || migration_disabled(p) ? DB_TASK_PINNED : 0);
-	out->cgroup_id = 0;
-	cgrp = p->cgroups->dfl_cgrp;
-	if (cgrp)
-		out->cgroup_id = BPF_CORE_READ(cgrp, kn, id);
+	out->cgroup_id = cgroup_id_of(p);
 	bpf_probe_read_kernel_str(out->comm, sizeof(out->comm), p->comm);
 	if (p->nr_cpus_allowed >= conf.nr_cpu_ids)
 		out->flags |= DB_TASK_ANY_DOMAIN;
@@ -130,7 +127,10 @@ static __always_inline void copy_task(struct task_struct *p, struct task_ctx *tc
  */
 static __always_inline u32 duty_1024(struct task_ctx *tctx, u64 now)
 {
-	return ravg_read(&tctx->duty, now, conf.load_half_life_ns) >> 22;
+	struct ravg duty = tctx->duty;
+
+	duty_settle(&duty, now);
+	return duty.avg >> 22;
 }
 
 SEC("syscall")
@@ -187,6 +187,13 @@ int plan_move(struct db_plan_move_args *args)
 	}
 	bpf_task_release(p);
 	return result;
+}
+
+SEC("syscall")
+int renew_weights(struct db_renew_weights_args *args)
+{
+	args->epoch = __sync_fetch_and_add(&weight_epoch, 1) + 1;
+	return 0;
 }
 
 #endif /* DOMAIN_BALANCER_BALANCE_BPF_H */

@@ -8,7 +8,7 @@
 #ifndef DOMAIN_BALANCER_HOME_BPF_H
 #define DOMAIN_BALANCER_HOME_BPF_H
 
-#include "load.bpf.h"
+#include "share.bpf.h"
 
 /* Domains looked at when a new home is sought; beyond it the first fit is good enough. */
 #define HOME_SCAN_MAX 128
@@ -31,12 +31,13 @@ static __always_inline u64 bounded_vtime(u64 vtime, u64 now, u32 weight)
 	return vtime_before(latest, vtime) ? latest : vtime;
 }
 
-static __always_inline void set_home(struct task_struct *p, struct task_ctx *tctx, u32 domain, u64 now)
+/* Makes `domain` the task's home. Global for the verifier's sake, as the load functions. */
+__noinline int set_home(struct task_struct *p __arg_trusted, struct task_ctx *tctx __arg_nonnull, u32 domain, u64 now)
 {
 	struct domain_ctx *from = domain_ctx(tctx->domain), *to = domain_ctx(domain);
 
 	if (!to)
-		return;
+		return 0;
 	/* Keep the task as far ahead of or behind its queue as it was, within bounds. */
 	if (from) {
 		u64 vtime = vtime_rebase(p->scx.dsq_vtime, from->vtime_now, to->vtime_now);
@@ -44,6 +45,7 @@ static __always_inline void set_home(struct task_struct *p, struct task_ctx *tct
 		scx_bpf_task_set_dsq_vtime(p, bounded_vtime(vtime, to->vtime_now, tctx->weight));
 	}
 	load_transfer(tctx, domain, tctx->weight, now);
+	return 0;
 }
 
 /* Runnable tasks per CPU, in 1/1024. */

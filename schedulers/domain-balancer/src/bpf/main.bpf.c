@@ -7,6 +7,7 @@
  *
  *   state    configuration, maps, look-ups
  *   load     running averages per task and per (domain, weight bucket)
+ *   share    effective weights: a task's own times the share of its cgroup
  *   home     which domain a task belongs to, and planned moves
  *   place    select_cpu and enqueue
  *   run      vtime, dispatch, stealing
@@ -14,7 +15,7 @@
  *   balance  snapshots and plans: the programs userspace calls
  *
  * Relies on: sched_ext of kernel 6.18 or newer.
- * Does not handle: cgroup weights; all tasks share the machine by their own weight.
+ * Does not handle: cgroup bandwidth limits (cpu.max).
  */
 #include "balance.bpf.h"
 
@@ -57,8 +58,8 @@ void BPF_STRUCT_OPS(domain_balancer_dump_task, struct scx_dump_ctx *dctx, struct
 	struct task_ctx *tctx = task_ctx(p);
 
 	if (tctx)
-		scx_bpf_dump("  home %u weight %u generation %llu move_target %u last_moved %llu\n", tctx->domain,
-			     tctx->weight, tctx->generation, tctx->move_target, tctx->last_moved_ns);
+		scx_bpf_dump("  home %u weight %u own %u generation %llu move_target %u last_moved %llu\n", tctx->domain,
+			     tctx->weight, tctx->own_weight, tctx->generation, tctx->move_target, tctx->last_moved_ns);
 }
 
 /* A new mask of the CPUs of one domain, or of all domains of its node. */

@@ -47,6 +47,7 @@ void BPF_STRUCT_OPS(domain_balancer_stopping, struct task_struct *p, bool runnab
 		return;
 	charge_vtime(p, tctx);
 	tctx->last_ran_ns = scx_bpf_now();
+	reweigh(p, tctx);
 }
 
 /* The earliest vtime of a queue; false if it is empty. */
@@ -111,7 +112,11 @@ static __always_inline struct task_ctx *keepable(struct task_struct *prev)
 	if (!prev || !(prev->scx.flags & SCX_TASK_QUEUED))
 		return NULL;
 	tctx = task_ctx(prev);
-	return tctx && !tctx->move_target ? tctx : NULL;
+	if (!tctx || tctx->move_target)
+		return NULL;
+	/* Who goes on and on never stops. */
+	reweigh(prev, tctx);
+	return tctx;
 }
 
 static __always_inline void keep(struct task_struct *prev, struct task_ctx *tctx)

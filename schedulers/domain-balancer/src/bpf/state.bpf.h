@@ -65,9 +65,15 @@ struct task_ctx {
 	/* When it last left a CPU; 0 before that. */
 	u64 last_ran_ns;
 	u64 move_expires_ns;
+	/* What `weight` was worked out from: see share.bpf.h. The address is compared and never followed. */
+	u64 weight_epoch;
+	u64 css_set;
 	/* Home. */
 	u32 domain;
+	/* Effective: the task's own times the factor of its cgroup. */
 	u32 weight;
+	u32 own_weight;
+	u32 pad;
 	/* Target domain + 1 of a planned move, 0 for none. Claimed by exchange, so that one plan moves at most once. */
 	u32 move_target;
 	/* 1 between runnable and quiescent */

@@ -14,8 +14,10 @@ void BPF_STRUCT_OPS(domain_balancer_runnable, struct task_struct *p, u64 enq_fla
 {
 	struct task_ctx *tctx = task_ctx(p);
 
-	if (tctx)
-		load_set_runnable(tctx, 1, scx_bpf_now());
+	if (!tctx)
+		return;
+	reweigh(p, tctx);
+	load_set_runnable(tctx, 1, scx_bpf_now());
 }
 
 void BPF_STRUCT_OPS(domain_balancer_quiescent, struct task_struct *p, u64 deq_flags)
@@ -40,8 +42,10 @@ void BPF_STRUCT_OPS(domain_balancer_set_weight, struct task_struct *p, u32 weigh
 {
 	struct task_ctx *tctx = task_ctx(p);
 
-	if (tctx)
-		load_transfer(tctx, tctx->domain, weight, scx_bpf_now());
+	if (!tctx)
+		return;
+	tctx->own_weight = weight_clamp(weight);
+	weigh(p, tctx, scx_bpf_now());
 }
 
 void BPF_STRUCT_OPS(domain_balancer_set_cpumask, struct task_struct *p, const struct cpumask *cpumask)
@@ -62,7 +66,9 @@ s32 BPF_STRUCT_OPS(domain_balancer_init_task, struct task_struct *p, struct scx_
 		return -ENOMEM;
 	domain = domain_of_cpu(scx_bpf_task_cpu(p));
 	tctx->generation = __sync_fetch_and_add(&next_generation, 1) + 1;
-	tctx->weight = p->scx.weight ?: VTIME_WEIGHT_ONE;
+	/* Its cgroup is not settled yet when it is being forked: the first time it becomes runnable, it is weighed. */
+	tctx->own_weight = p->scx.weight ?: VTIME_WEIGHT_ONE;
+	tctx->weight = tctx->own_weight;
 	tctx->domain = domain < conf.nr_domains ? domain : 0;
 	tctx->duty.val_at = scx_bpf_now();
 	__sync_fetch_and_add(&nr_tasks, 1);

@@ -32,5 +32,6 @@ plain!(
     db_task_snapshot,
     db_snapshot_domains_args,
     db_snapshot_tasks_args,
-    db_plan_move_args
+    db_plan_move_args,
+    db_renew_weights_args
 );

@@ -111,11 +111,12 @@ fn abi_structs_have_no_padding() {
     assert_eq!(size_of::<abi::db_domain_snapshot>(), 3 * 8 + 2 * 4 + abi::WEIGHT_BUCKETS as usize * ravg);
     let domain_words = abi::db_limits_DB_MAX_DOMAINS as usize / 64;
     let comm = abi::db_limits_DB_COMM_LEN as usize;
-    assert_eq!(size_of::<abi::db_task_snapshot>(), 3 * 8 + ravg + 8 + 4 * 4 + comm + domain_words * 8);
+    assert_eq!(size_of::<abi::db_task_snapshot>(), 3 * 8 + ravg + 8 + 6 * 4 + comm + domain_words * 8);
     assert_eq!(size_of::<abi::db_config>(), 3 * 8 + 6 * 4);
     assert_eq!(size_of::<abi::db_snapshot_domains_args>(), 2 * 8);
     assert_eq!(size_of::<abi::db_snapshot_tasks_args>(), 8 + 4 * 4);
     assert_eq!(size_of::<abi::db_plan_move_args>(), 2 * 8 + 2 * 4);
+    assert_eq!(size_of::<abi::db_renew_weights_args>(), 8);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! A BPF side made of plain values: tasks that are always runnable, plans applied at once, time moved by hand.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use runtime::exit::ExitRecord;
 use runtime::seam::{BpfObject, Entry, SeamError};
 use runtime::signals::Wake;
 
+use crate::cgroups::CgroupDir;
 use crate::kernel::abi;
 use crate::run::Host;
 use crate::stats::Metrics;
@@ -33,6 +35,8 @@ pub struct FakeTask {
     pub pinned: bool,
     pub allowed: Option<u64>,
     pub last_moved_ns: u64,
+    /// Last effective weight: set when the factors are made to count.
+    pub weight: u32,
 }
 
 impl FakeTask {
@@ -45,7 +49,12 @@ impl FakeTask {
             pinned: false,
             allowed: None,
             last_moved_ns: 0,
+            weight: 100,
         }
+    }
+
+    pub fn cgroup(&self) -> u64 {
+        7 + u64::from(self.pid % 2 == 0)
     }
 }
 
@@ -63,6 +72,10 @@ pub struct FakeObject {
     pub exit: Option<ExitRecord>,
     pub exit_after_ns: Option<u64>,
     pub fail_task_snapshots: bool,
+    pub fail_factors: bool,
+    pub factors: BTreeMap<u64, u32>,
+    /// Times the factors were made to count.
+    pub renewals: usize,
     /// The tasks of every snapshot are gone by the time the plan comes.
     pub generations_change: bool,
     domains: usize,
@@ -77,6 +90,9 @@ impl FakeObject {
             exit: None,
             exit_after_ns: None,
             fail_task_snapshots: false,
+            fail_factors: false,
+            factors: BTreeMap::new(),
+            renewals: 0,
             generations_change: false,
             domains,
         }
@@ -93,7 +109,10 @@ impl FakeObject {
         let tasks = self.tasks.iter().filter(|task| task.domain == domain).count();
         snapshot.at_ns = now_ns();
         snapshot.nr_runnable = tasks as u32;
-        snapshot.duty[balancer::weights::weight_bucket(100)] = always(tasks as u32);
+        for task in self.tasks.iter().filter(|task| task.domain == domain) {
+            let bucket = &mut snapshot.duty[balancer::weights::weight_bucket(task.weight)];
+            *bucket = always(bucket.val + 1);
+        }
         snapshot
     }
 
@@ -102,11 +121,13 @@ impl FakeObject {
         snapshot.pid = task.pid;
         snapshot.generation = task.generation;
         snapshot.domain = task.domain;
-        snapshot.weight = 100;
+        snapshot.weight = task.weight;
+        snapshot.own_weight = 100;
+        snapshot.comm[..3].copy_from_slice(&b"hog".map(u8::cast_signed));
         snapshot.duty = always(1);
         snapshot.last_moved_ns = task.last_moved_ns;
         snapshot.last_ran_ns = now_ns();
-        snapshot.cgroup_id = 7 + u64::from(task.pid % 2 == 0);
+        snapshot.cgroup_id = task.cgroup();
         snapshot.flags = if task.kthread { abi::db_task_flags_DB_TASK_KTHREAD } else { 0 }
             | if task.pinned { abi::db_task_flags_DB_TASK_PINNED } else { 0 };
         match task.allowed {
@@ -176,12 +197,18 @@ impl BpfObject for FakeObject {
         Err(SeamError::Missing { kind: "map", name: map.to_owned() })
     }
 
-    fn map_update(&mut self, map: &str, _key: &[u8], _value: &[u8]) -> Result<(), SeamError> {
-        Err(SeamError::Missing { kind: "map", name: map.to_owned() })
+    fn map_update(&mut self, map: &str, key: &[u8], value: &[u8]) -> Result<(), SeamError> {
+        assert_eq!(map, "cgroup_factors");
+        if self.fail_factors {
+            return Err(failed(map));
+        }
+        self.factors.insert(bytemuck::pod_read_unaligned(key), bytemuck::pod_read_unaligned(value));
+        Ok(())
     }
 
-    fn map_delete(&mut self, map: &str, _key: &[u8]) -> Result<bool, SeamError> {
-        Err(SeamError::Missing { kind: "map", name: map.to_owned() })
+    fn map_delete(&mut self, map: &str, key: &[u8]) -> Result<bool, SeamError> {
+        assert_eq!(map, "cgroup_factors");
+        Ok(self.factors.remove(&bytemuck::pod_read_unaligned::<u64>(key)).is_some())
     }
 
     fn run_syscall(&mut self, program: &str, context: &mut [u8]) -> Result<i32, SeamError> {
@@ -208,6 +235,14 @@ impl BpfObject for FakeObject {
                 }
                 Ok(self.plan_move(&bytemuck::pod_read_unaligned(context)) as i32)
             }
+            "renew_weights" => {
+                self.renewals += 1;
+                for task in &mut self.tasks {
+                    let factor = self.factors.get(&task.cgroup()).copied().unwrap_or(1 << 16);
+                    task.weight = (((100 * u64::from(factor)) >> 16) as u32).clamp(1, 10_000);
+                }
+                Ok(0)
+            }
             _ => Err(failed(program)),
         }
     }
@@ -222,13 +257,22 @@ impl BpfObject for FakeObject {
 pub struct ManualHost {
     pub published: Vec<Metrics>,
     pub explained: Vec<Explanation>,
+    /// The tree of cgroups, and when it is gone.
+    pub cgroups: Vec<CgroupDir>,
+    pub cgroups_end_ns: u64,
     end_ns: u64,
 }
 
 impl ManualHost {
     pub fn new(length: Duration) -> Self {
         NOW.with(|now| now.set(0));
-        Self { published: Vec::new(), explained: Vec::new(), end_ns: length.as_nanos() as u64 }
+        Self {
+            published: Vec::new(),
+            explained: Vec::new(),
+            cgroups: Vec::new(),
+            cgroups_end_ns: u64::MAX,
+            end_ns: length.as_nanos() as u64,
+        }
     }
 }
 
@@ -245,6 +289,10 @@ impl Host for ManualHost {
 
     fn cpu_busy_pct(&mut self) -> f64 {
         100.0
+    }
+
+    fn cgroups(&mut self) -> Vec<CgroupDir> {
+        if now_ns() < self.cgroups_end_ns { self.cgroups.clone() } else { Vec::new() }
     }
 
     fn wants_metrics(&self) -> bool {
