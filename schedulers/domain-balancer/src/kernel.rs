@@ -124,6 +124,7 @@ pub fn setup(machine: &Machine, options: &Options) -> Result<Setup> {
         ],
         map_entries: vec![
             ("domains", nr_domains),
+            ("cpu_axes", nr_cpu_ids),
             ("domain_snapshots", nr_domains),
             ("load_buckets", nr_domains * abi::WEIGHT_BUCKETS),
         ],

@@ -8,7 +8,7 @@
 #ifndef DOMAIN_BALANCER_HOME_BPF_H
 #define DOMAIN_BALANCER_HOME_BPF_H
 
-#include "share.bpf.h"
+#include "axis.bpf.h"
 
 /* Domains looked at when a new home is sought; beyond it the first fit is good enough. */
 #define HOME_SCAN_MAX 128
@@ -17,20 +17,6 @@
 /* How much more crowded home must be for a waking task to leave: one task per CPU, in crowding()'s unit. */
 #define HOME_GAP 1024
 
-/*
- * A vtime at most one slice behind the domain's and at most two of the task's own slices ahead. For a task that used CPU time
- * nobody else wanted, as a visitor elsewhere or alone at home: it owes nothing for that, and without the bound it would
- * wait out seconds of it once others come. Never for one that competes: there, being kept on as the earliest for
- * several slices is its due, and cutting what it was charged would favour it.
- */
-static __always_inline u64 bounded_vtime(u64 vtime, u64 now, u32 weight)
-{
-	u64 latest = now + vtime_delta(2 * conf.slice_ns, weight);
-
-	vtime = vtime_clamp(vtime, now, conf.slice_ns);
-	return vtime_before(latest, vtime) ? latest : vtime;
-}
-
 /* Makes `domain` the task's home. Global for the verifier's sake, as the load functions. */
 __noinline int set_home(struct task_struct *p __arg_trusted, struct task_ctx *tctx __arg_nonnull, u32 domain, u64 now)
 {
@@ -38,8 +24,8 @@ __noinline int set_home(struct task_struct *p __arg_trusted, struct task_ctx *tc
 
 	if (!to)
 		return 0;
-	/* Keep the task as far ahead of or behind its queue as it was, within bounds. */
-	if (from) {
+	/* Keep the task as far ahead of or behind its queue as it was, within bounds; the axis of a CPU knows no home. */
+	if (from && !tctx->axis) {
 		u64 vtime = vtime_rebase(p->scx.dsq_vtime, from->vtime_now, to->vtime_now);
 
 		scx_bpf_task_set_dsq_vtime(p, bounded_vtime(vtime, to->vtime_now, tctx->weight));

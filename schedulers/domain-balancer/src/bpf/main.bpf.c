@@ -8,6 +8,7 @@
  *   state    configuration, maps, look-ups
  *   load     running averages per task and per (domain, weight bucket)
  *   share    effective weights: a task's own times the share of its cgroup
+ *   axis     in what time a task's vtime counts: its domain's or its CPU's
  *   home     which domain a task belongs to, and planned moves
  *   place    select_cpu and enqueue
  *   run      vtime, dispatch, stealing

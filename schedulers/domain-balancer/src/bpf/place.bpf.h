@@ -39,14 +39,16 @@ static __always_inline void insert_shared(struct task_struct *p, u64 dsq, u64 sl
 /* Sleeping earns at most one slice of credit; long debts of low weights stay bounded, those of visitors short. */
 static __always_inline void clamp_vtime(struct task_struct *p, struct task_ctx *tctx)
 {
-	struct domain_ctx *dom = domain_ctx(tctx->domain);
-	u64 vtime = p->scx.dsq_vtime;
+	u64 vtime, now;
 
-	if (!dom || conf.fifo)
+	if (conf.fifo)
 		return;
-	if (domain_of_cpu(scx_bpf_task_cpu(p)) != tctx->domain)
-		vtime = bounded_vtime(vtime, dom->vtime_now, tctx->weight);
-	scx_bpf_task_set_dsq_vtime(p, vtime_clamp(vtime, dom->vtime_now, conf.slice_ns));
+	settle_axis(p, tctx);
+	vtime = p->scx.dsq_vtime;
+	now = axis_now(tctx);
+	if (!tctx->axis && domain_of_cpu(scx_bpf_task_cpu(p)) != tctx->domain)
+		vtime = bounded_vtime(vtime, now, tctx->weight);
+	scx_bpf_task_set_dsq_vtime(p, vtime_clamp(vtime, now, conf.slice_ns));
 }
 
 /* Would the task be one of at least `threshold` waiting at home? A threshold of 0 means never. */
@@ -123,6 +125,7 @@ s32 BPF_STRUCT_OPS(domain_balancer_select_cpu, struct task_struct *p, s32 prev_c
 
 	if (!tctx || !ensure_home(p, tctx, now))
 		return prev_cpu;
+	settle_axis(p, tctx);
 	apply_planned_move(p, tctx, now);
 
 	cpu = claim_home_cpu(p, tctx->domain, prev_cpu, wake_flags);

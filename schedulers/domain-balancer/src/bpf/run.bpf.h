@@ -8,7 +8,7 @@
  *
  * Relies on: the kernel bringing sum_exec_runtime up to date before dispatch and stopping; ENQ_LAST being set, so
  * that a task with a planned move passes through enqueue even when it is alone.
- * Does not handle: real-time tasks taking the CPU; the kernel puts the preempted task at the head of the local queue.
+ * Does not handle: tasks bound to a CPU that a real-time task takes; the kernel keeps them at the head of its local queue.
  */
 #ifndef DOMAIN_BALANCER_RUN_BPF_H
 #define DOMAIN_BALANCER_RUN_BPF_H
@@ -28,15 +28,11 @@ static __always_inline void charge_vtime(struct task_struct *p, struct task_ctx 
 void BPF_STRUCT_OPS(domain_balancer_running, struct task_struct *p)
 {
 	struct task_ctx *tctx = task_ctx(p);
-	struct domain_ctx *dom;
 
 	if (!tctx)
 		return;
 	tctx->charged_ns = p->se.sum_exec_runtime;
-	/* Only home tasks drive a domain's time: a visitor's vtime is that of its own home. */
-	dom = domain_ctx(tctx->domain);
-	if (dom && vtime_before(dom->vtime_now, p->scx.dsq_vtime))
-		dom->vtime_now = p->scx.dsq_vtime;
+	axis_advance(tctx, p->scx.dsq_vtime);
 }
 
 void BPF_STRUCT_OPS(domain_balancer_stopping, struct task_struct *p, bool runnable)
@@ -48,6 +44,12 @@ void BPF_STRUCT_OPS(domain_balancer_stopping, struct task_struct *p, bool runnab
 	charge_vtime(p, tctx);
 	tctx->last_ran_ns = scx_bpf_now();
 	reweigh(p, tctx);
+	/*
+	 * Slice left means that a higher class takes the CPU. The kernel would keep the task there, at the head of the local
+	 * queue, for as long as that lasts; without a slice it passes through enqueue and may use another CPU at once.
+	 */
+	if (runnable && p->scx.slice && p->nr_cpus_allowed > 1)
+		scx_bpf_task_set_slice(p, 0);
 }
 
 /* The earliest vtime of a queue; false if it is empty. */
@@ -128,11 +130,9 @@ static __always_inline void keep(struct task_struct *prev, struct task_ctx *tctx
 /* Nobody else wants the CPU: what the task uses of it is not held against it. */
 static __always_inline void keep_alone(struct task_struct *prev, struct task_ctx *tctx)
 {
-	struct domain_ctx *dom = domain_ctx(tctx->domain);
-
-	if (dom && !conf.fifo) {
+	if (!conf.fifo) {
 		charge_vtime(prev, tctx);
-		scx_bpf_task_set_dsq_vtime(prev, bounded_vtime(prev->scx.dsq_vtime, dom->vtime_now, tctx->weight));
+		scx_bpf_task_set_dsq_vtime(prev, bounded_vtime(prev->scx.dsq_vtime, axis_now(tctx), tctx->weight));
 	}
 	keep(prev, tctx);
 }
@@ -141,10 +141,12 @@ void BPF_STRUCT_OPS(domain_balancer_dispatch, s32 cpu, struct task_struct *prev)
 {
 	u32 domain = domain_of_cpu(cpu);
 	struct task_ctx *tctx = keepable(prev);
+	struct domain_ctx *dom = domain_ctx(domain);
+	struct cpu_axis *axis = cpu_axis(cpu);
 	u64 pinned_vtime = 0, shared_vtime = 0;
 	bool pinned = head_vtime(cpu_dsq(cpu), &pinned_vtime), shared;
 
-	if (domain >= DB_MAX_DOMAINS)
+	if (!dom || !axis)
 		return;
 	/* The order only matters when there is a choice. */
 	if (!pinned && !tctx) {
@@ -153,13 +155,15 @@ void BPF_STRUCT_OPS(domain_balancer_dispatch, s32 cpu, struct task_struct *prev)
 		return;
 	}
 	shared = head_vtime(domain_dsq(domain), &shared_vtime);
+	if (pinned)
+		pinned_vtime = pinned_time(axis, pinned_vtime, dom->vtime_now, !shared && !(tctx && !tctx->axis));
 	if (tctx && !conf.fifo && (pinned || shared)) {
 		u64 earliest = !pinned || (shared && vtime_before(shared_vtime, pinned_vtime)) ? shared_vtime :
 											       pinned_vtime;
 
 		charge_vtime(prev, tctx);
 		/* vtimes of different homes do not compare: a visitor yields. */
-		if (tctx->domain == domain && vtime_before(prev->scx.dsq_vtime, earliest)) {
+		if (tctx->domain == domain && vtime_before(domain_time(prev, tctx), earliest)) {
 			keep(prev, tctx);
 			return;
 		}

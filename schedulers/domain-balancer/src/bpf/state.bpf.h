@@ -73,7 +73,8 @@ struct task_ctx {
 	/* Effective: the task's own times the factor of its cgroup. */
 	u32 weight;
 	u32 own_weight;
-	u32 pad;
+	/* In what time its vtime counts: 0 its domain's, else CPU + 1 for that CPU's; see axis.bpf.h. */
+	u32 axis;
 	/* Target domain + 1 of a planned move, 0 for none. Claimed by exchange, so that one plan moves at most once. */
 	u32 move_target;
 	/* 1 between runnable and quiescent */

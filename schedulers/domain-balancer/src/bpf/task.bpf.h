@@ -34,8 +34,10 @@ void BPF_STRUCT_OPS(domain_balancer_enable, struct task_struct *p)
 	struct task_ctx *tctx = task_ctx(p);
 	struct domain_ctx *dom = tctx ? domain_ctx(tctx->domain) : NULL;
 
-	if (dom)
-		scx_bpf_task_set_dsq_vtime(p, dom->vtime_now);
+	if (!dom)
+		return;
+	tctx->axis = 0;
+	scx_bpf_task_set_dsq_vtime(p, dom->vtime_now);
 }
 
 void BPF_STRUCT_OPS(domain_balancer_set_weight, struct task_struct *p, u32 weight)
