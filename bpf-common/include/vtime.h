@@ -55,6 +55,21 @@ static __always_inline u64 vtime_delta(u64 used_ns, u32 weight)
 }
 
 /*
+ * A stretch on a CPU that is charged counts as at most this many slices. A tick ends a slice, so a longer stretch was not the
+ * task's doing: a hypervisor had the CPU, or the kernel could not be preempted. Charged in full, a stolen second would be
+ * waited out once for every other task of the queue.
+ */
+#define VTIME_STRETCH_SLICES 4
+
+/* What a stretch of used_ns on a CPU costs a task of that weight, where nobody gets slices longer than slice_ns. */
+static __always_inline u64 vtime_charge(u64 used_ns, u64 slice_ns, u32 weight)
+{
+	u64 limit = (slice_ns < VTIME_SLICE_MAX_NS ? slice_ns : VTIME_SLICE_MAX_NS) * VTIME_STRETCH_SLICES;
+
+	return vtime_delta(used_ns < limit ? used_ns : limit, weight);
+}
+
+/*
  * Bounds a task's time around its queue's time `now`: not before now - slice (sleeping earns at most one
  * slice of credit) and not after now + VTIME_MAX_AHEAD_SLICES slices.
  */

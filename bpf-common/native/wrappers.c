@@ -124,6 +124,11 @@ bool bpf_common_vtime_before(u64 a, u64 b)
 	return vtime_before(a, b);
 }
 
+u64 bpf_common_vtime_charge(u64 used_ns, u64 slice_ns, u32 weight)
+{
+	return vtime_charge(used_ns, slice_ns, weight);
+}
+
 u64 bpf_common_vtime_delta(u64 used_ns, u32 weight)
 {
 	return vtime_delta(used_ns, weight);

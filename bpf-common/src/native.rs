@@ -55,6 +55,7 @@ mod ffi {
         pub(super) safe fn bpf_common_weight_bucket(weight: u32) -> u32;
         pub(super) safe fn bpf_common_weight_bucket_rep(bucket: u32) -> u32;
         pub(super) safe fn bpf_common_vtime_before(a: u64, b: u64) -> bool;
+        pub(super) safe fn bpf_common_vtime_charge(used_ns: u64, slice_ns: u64, weight: u32) -> u64;
         pub(super) safe fn bpf_common_vtime_delta(used_ns: u64, weight: u32) -> u64;
         pub(super) safe fn bpf_common_vtime_clamp(vtime: u64, now: u64, slice_ns: u64) -> u64;
         pub(super) safe fn bpf_common_vtime_rebase(vtime: u64, from_now: u64, to_now: u64) -> u64;
@@ -160,6 +161,13 @@ pub fn weight_bucket_rep(bucket: u32) -> u32 {
 #[must_use]
 pub fn vtime_before(a: u64, b: u64) -> bool {
     ffi::bpf_common_vtime_before(a, b)
+}
+
+/// What a stretch of `used_ns` on a CPU costs a task of `weight` where nobody gets slices longer than `slice_ns`, ns of
+/// virtual time: `vtime_charge` of `vtime.h`.
+#[must_use]
+pub fn vtime_charge(used_ns: u64, slice_ns: u64, weight: u32) -> u64 {
+    ffi::bpf_common_vtime_charge(used_ns, slice_ns, weight)
 }
 
 /// What `used_ns` of CPU time costs a task of that weight.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! `vtime.h`: charging, order across the wrap of 64 bits, bounds, and lag.
 
-use bpf_common::native::{constants, vtime_before, vtime_clamp, vtime_delta, vtime_rebase};
+use bpf_common::native::{constants, vtime_before, vtime_charge, vtime_clamp, vtime_delta, vtime_rebase};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence::WithSource;
 
@@ -140,4 +140,13 @@ proptest! {
         prop_assert_eq!(there.wrapping_sub(to_now), vtime.wrapping_sub(from_now));
         prop_assert_eq!(vtime_rebase(there, to_now, from_now), vtime);
     }
+}
+
+#[test]
+fn a_stretch_far_longer_than_any_slice_is_charged_as_four() {
+    assert_eq!(vtime_charge(SLICE, SLICE, 100), SLICE, "an ordinary stretch in full");
+    assert_eq!(vtime_charge(4 * SLICE, SLICE, 50), 8 * SLICE);
+    assert_eq!(vtime_charge(4 * SLICE + 1, SLICE, 100), 4 * SLICE);
+    assert_eq!(vtime_charge(u64::MAX, SLICE, 10_000), 4 * SLICE / 100);
+    assert!(vtime_charge(u64::MAX, u64::MAX, 1) <= u64::MAX / 2, "no overflow");
 }

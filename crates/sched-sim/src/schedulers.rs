@@ -3,6 +3,7 @@
 
 use anyhow::Result;
 
+use crate::cell_scheduler::{self, CellScheduler};
 use crate::domain_balancer::{self, DomainBalancer};
 use crate::drive::Scheduler;
 
@@ -10,8 +11,10 @@ use crate::drive::Scheduler;
 type Make = fn(&[String]) -> Result<Box<dyn Scheduler>>;
 
 /// Name, and how it is made.
-const TABLE: [(&str, Make); 1] =
-    [(::domain_balancer::NAME, |words| Ok(Box::new(DomainBalancer::new(domain_balancer::options(words)?))))];
+const TABLE: [(&str, Make); 2] = [
+    (::domain_balancer::NAME, |words| Ok(Box::new(DomainBalancer::new(domain_balancer::options(words)?)))),
+    (::cell_scheduler::NAME, |words| Ok(Box::new(CellScheduler::new(cell_scheduler::options(words)?)))),
+];
 
 /// Their names.
 pub fn names() -> impl Iterator<Item = &'static str> {

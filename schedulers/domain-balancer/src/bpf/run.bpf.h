@@ -22,7 +22,7 @@ static __always_inline void charge_vtime(struct task_struct *p, struct task_ctx 
 
 	tctx->charged_ns = exec;
 	if ((s64)used > 0 && !conf.fifo)
-		scx_bpf_task_set_dsq_vtime(p, p->scx.dsq_vtime + vtime_delta(used, tctx->weight));
+		scx_bpf_task_set_dsq_vtime(p, p->scx.dsq_vtime + vtime_charge(used, conf.slice_ns, tctx->weight));
 }
 
 void BPF_STRUCT_OPS(domain_balancer_running, struct task_struct *p)

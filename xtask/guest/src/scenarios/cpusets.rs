@@ -40,8 +40,11 @@ pub fn run(context: &mut Context) -> Result<()> {
     let states = [("set", [&low, &high]), ("swapped", [&high, &low]), ("cleared", [&all, &all])];
     for (what, sets) in states {
         for ((group, _), set) in tenants.iter().zip(sets) {
-            let list = if *set == all { String::new() } else { cpulist::format(set) };
-            group.set("cpuset.cpus", &list)?;
+            // Before 7.x a group that holds tasks cannot give its list up; naming every CPU means the same.
+            let cleared = *set == all && group.set("cpuset.cpus", "").is_ok();
+            if !cleared {
+                group.set("cpuset.cpus", &cpulist::format(set))?;
+            }
         }
         context.step(what);
         context.sleep(GRACE);

@@ -3,7 +3,7 @@
 //! the CPU that looks into it. Everybody gets its turn, and the scheduler still unloads in the time that every detach has
 //! (on hardware it takes a moment; the figure `detach_seconds` tells).
 //!
-//! One in five spins and the others sleep in between: the queues are long all the time, and a machine that emulates every
+//! One in ten spins and the others sleep in between: the queues are long all the time, and a machine that emulates every
 //! CPU on one host core still ends.
 
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use crate::workers::{Job, Pool, TURN};
 
 const TASKS: usize = 500;
 
-const TASKS_PER_SPINNER: usize = 5;
+const TASKS_PER_SPINNER: usize = 10;
 
 const SLEEP: Duration = Duration::from_millis(200);
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::push_trace::{SwitchTrace, longest_wait, trace_now};
+use super::push_trace::{Switch, SwitchTrace, longest_wait, trace_now};
 use crate::context::{Context, Skipped};
 use crate::cpulist::Cpus;
 use crate::evidence;
@@ -31,10 +31,14 @@ pub fn run(context: &mut Context) -> Result<()> {
     }
     context.step("under the kernel's scheduler");
     let kernel = measure(context, KERNEL_ROUNDS)?;
-    show(context, "kernel", &kernel);
+    show(context, "kernel", &kernel.waits);
     let mut scheduler = Scheduler::start(context, &[])?;
-    let waits = measure(context, ROUNDS)?;
+    let Measured { waits, robberies } = measure(context, ROUNDS)?;
     show(context, "push", &waits);
+    context.figure("robberies", robberies as f64);
+    context.require_measured(robberies > ROUNDS / 2, || {
+        format!("the real-time task met the hog in {robberies} of {ROUNDS} rounds only: nothing was shown")
+    });
     scheduler.require_on(context)?;
     let stats = scheduler.stats(context)?;
     for counter in ["rescued", "rescue_no_cpu", "requeued_idle"] {
@@ -61,29 +65,45 @@ fn show(context: &mut Context, who: &str, waits: &[Duration]) {
     context.figure(&format!("{who}_wait_longest_ms"), ms(sorted.last()));
 }
 
-/// The longest wait of the hog in each round.
-fn measure(context: &mut Context, rounds: usize) -> Result<Vec<Duration>> {
+struct Measured {
+    /// The longest wait of the hog in each round.
+    waits: Vec<Duration>,
+    /// Rounds in which the hog lost the CPU that the real-time task went for.
+    robberies: usize,
+}
+
+fn measure(context: &mut Context, rounds: usize) -> Result<Measured> {
     let pool = Pool::start(&[Job::spinner()])?;
     let hog = pool.pids()[0];
-    let mut waits = Vec::new();
+    let (mut waits, mut robberies) = (Vec::new(), 0);
     context.sleep(Duration::from_millis(500));
     for round in 0..rounds {
         // Rounds begin at different moments of the hog's slice.
         let pause = 100 + context.random.below(20) as u64;
         context.sleep(Duration::from_millis(pause));
-        let trace = SwitchTrace::start(&[hog])?;
-        let taken = Cpus::from([evidence::task_place(hog)?.0]);
-        let thief = Pool::start(&[Job::spinner().on(&taken).policy(Policy::Fifo)])?;
+        // The thief is a real-time task before it comes: one that had to run on the hog's CPU to become one would have driven
+        // the hog away beforehand.
+        let taken = evidence::task_place(hog)?.0;
+        let beside = evidence::online()?.into_iter().find(|&cpu| cpu != taken).unwrap_or(taken);
+        let thief = Pool::start(&[Job::spinner().on(&Cpus::from([beside])).policy(Policy::Fifo)])?;
+        context.sleep(Duration::from_millis(30));
+        let taken = evidence::task_place(hog)?.0;
+        let trace = SwitchTrace::start(&[hog, thief.pids()[0]])?;
+        thief.set_affinity(&Cpus::from([taken]))?;
         context.sleep(HELD);
         let end = trace_now()?;
         thief.stop();
         let (switches, text) = trace.finish()?;
         let wait = longest_wait(&switches, hog, Some(end));
+        let robbed = |switch: &Switch| {
+            switch.cpu == taken && switch.prev_pid == hog.as_raw() && switch.prev_state.starts_with('R')
+        };
+        robberies += usize::from(switches.iter().any(robbed));
         if wait > BOUND {
             context.keep_file(&format!("round-{round}.trace"), &text);
         }
         waits.push(wait);
     }
     pool.stop();
-    Ok(waits)
+    Ok(Measured { waits, robberies })
 }

@@ -51,7 +51,20 @@ pub fn run(context: &mut Context) -> Result<()> {
     show(context, "push", &pushed);
     scheduler.require_on(context)?;
     let stats = scheduler.stats(context)?;
-    for counter in ["push_spread", "push_arrived", "push_collision", "push_run_p50_us", "push_run_p99_us"] {
+    for counter in [
+        "push_spread",
+        "push_arrived",
+        "push_collision",
+        "push_run_p50_us",
+        "push_run_p99_us",
+        "stale_target_busy",
+        "stale_expired",
+        "stale_other_task",
+        "stale_slept",
+        "stale_affinity",
+        "stale_migration_disabled",
+        "stale_target_offline",
+    ] {
         context.figure(counter, stats.counter(counter)? as f64);
     }
     context.require_measured(pushed.not_spread == 0, || {

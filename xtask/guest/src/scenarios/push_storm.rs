@@ -97,7 +97,7 @@ fn change(
             let other = online[context.random.below(online.len())];
             set_affinity(pools[index].pids()[0], &Cpus::from([cpu, other]))?;
         }
-        2 | 3 | 4 => set_affinity(pools[index].pids()[0], &online.iter().copied().collect())?,
+        2..=4 => set_affinity(pools[index].pids()[0], &online.iter().copied().collect())?,
         5 => {
             pools[index] = Pool::start(&[Job::spinner().on(&Cpus::from([cpu, online[0]]))])?;
         }

@@ -85,9 +85,17 @@ pub fn settle(
     let mut last = String::new();
     let found = context.wait_for(SETTLED, LOOK, |context| {
         scheduler.require_on(context)?;
-        let stats = scheduler.stats(context)?;
-        last = shown(&stats);
-        Ok(holds(&stats)?.then_some(stats))
+        match scheduler.stats(context) {
+            Ok(stats) => {
+                last = shown(&stats);
+                Ok(holds(&stats)?.then_some(stats))
+            }
+            Err(error) => {
+                // There are none before the first round, and a busy daemon answers late.
+                last = format!("{error:#}");
+                Ok(None)
+            }
+        }
     })?;
     context.require_measured(found.is_some(), || format!("{what}: not so after {SETTLED:?}; cells: {last}"));
     Ok(found)

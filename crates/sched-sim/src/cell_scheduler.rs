@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! cell-scheduler on the simulator: its object, and its own loop in virtual time over the model's cgroups.
+
+use std::time::Duration;
+
+use ::cell_scheduler::cells::{Cell, CellId, CellKey};
+use ::cell_scheduler::kernel;
+use ::cell_scheduler::machine::Machine;
+use ::cell_scheduler::options::Options;
+use ::cell_scheduler::run::{self, Host, Running};
+use ::cell_scheduler::stats::Metrics;
+use ::cell_scheduler::tenants::{Found, Tenant};
+use ::cell_scheduler::weigher::TreeNode;
+use anyhow::Result;
+use runtime::daemon::Ending;
+use runtime::exit::ExitRecord;
+use runtime::signals::Wake;
+use sim::bpf::{Session, SimObject};
+use sim::cgroup::CgroupView;
+use sim::report::Series;
+use topology::{CpuSet, Topology};
+
+use crate::drive::{self, Attachment, Scheduler, World};
+
+/// Figures are taken so often at most, by time and over a run.
+const FIGURES_EVERY_NS: u64 = 50_000_000;
+const FIGURES: u64 = 400;
+
+/// What a run of the scheduler left behind.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// The last statistics.
+    pub metrics: Metrics,
+    /// Virtual time and statistics after each round, and some hundred times in between.
+    pub history: Vec<(u64, Metrics)>,
+    /// Ends by the kernel, restarts included.
+    pub exits: Vec<ExitRecord>,
+}
+
+/// The scheduler with what it has learnt.
+pub struct CellScheduler {
+    options: Options,
+    machine: Option<Machine>,
+    running: Running,
+    outcome: Outcome,
+}
+
+impl CellScheduler {
+    /// Not attached yet.
+    pub fn new(options: Options) -> Self {
+        Self { options, machine: None, running: Running::default(), outcome: Outcome::default() }
+    }
+}
+
+impl Scheduler for CellScheduler {
+    fn name(&self) -> &'static str {
+        ::cell_scheduler::NAME
+    }
+
+    fn prepare(&mut self, now: &Topology) -> Result<Attachment> {
+        let machine = Machine::new(now.clone(), self.options.max_cpus_per_queue)?;
+        let setup = kernel::setup(&machine, &self.options)?;
+        self.machine = Some(machine);
+        Ok(Attachment { object: kernel::object_bytes(), setup })
+    }
+
+    fn run(&mut self, object: &mut SimObject, world: &mut World) -> Result<Ending> {
+        let machine = self.machine.as_ref().expect("prepare came first");
+        let parent = self.options.cell_parent_cgroup.as_ref().map(|path| format!("/{}", path.display()));
+        let parent = parent.map(|path| path.replace("//", "/"));
+        let mut host = SimHost { world, outcome: &mut self.outcome, parent, last: None };
+        Ok(run::run(object, machine, &self.options, &mut host, &mut self.running)?)
+    }
+
+    fn restarts(&mut self) {
+        self.running.restarts += 1;
+    }
+
+    fn statistics(&self) -> Result<serde_json::Value> {
+        Ok(serde_json::to_value(&self.outcome.metrics)?)
+    }
+
+    fn series(&self) -> Vec<Series> {
+        let mut names: Vec<&String> =
+            self.outcome.history.iter().flat_map(|(_, metrics)| metrics.members.keys()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let points = |name: &String| {
+            let point = |(at, metrics): &(u64, Metrics)| {
+                metrics.members.get(name).map(|member| (*at, member.utilisation))
+            };
+            self.outcome.history.iter().filter_map(point).collect()
+        };
+        let series = |name: &String| Series { name: format!("CPUs used by {name}"), points: points(name) };
+        names.into_iter().map(series).collect()
+    }
+}
+
+/// Time, cgroups and audience of the loop: the model's.
+struct SimHost<'a> {
+    world: &'a mut World,
+    outcome: &'a mut Outcome,
+    /// Path of the parent cgroup.
+    parent: Option<String>,
+    last: Option<Found>,
+}
+
+impl SimHost<'_> {
+    fn views(&self) -> Vec<CgroupView> {
+        self.world.session().with(|sim| sim.kernel.cgroup_views())
+    }
+
+    /// The children of the parent as members.
+    fn find(&self) -> Result<Found, String> {
+        let Some(parent) = &self.parent else { return Ok(Found::default()) };
+        let views = self.views();
+        let Some(above) = views.iter().find(|view| view.path == *parent) else {
+            return Err(format!("cgroup {parent} has vanished"));
+        };
+        let child = |view: &&CgroupView| view.parent_id == above.id && view.id != above.id;
+        let tenants = views.iter().filter(child).map(tenant).collect();
+        Ok(Found { tenants, ..Found::default() })
+    }
+}
+
+fn tenant(view: &CgroupView) -> Tenant {
+    let name = view.path.rsplit('/').next().unwrap_or_default().to_owned();
+    let cpuset = view.restricted.then(|| CpuSet::parse_list(&view.cpuset).ok()).flatten();
+    Tenant {
+        key: CellKey::Cgroup { path: name.clone(), inode: view.id },
+        name,
+        cgroups: vec![view.id],
+        template: Cell { weight: view.weight, cpuset, ..Cell::new(CellId::ROOT) },
+    }
+}
+
+impl Host for SimHost<'_> {
+    fn now_ns(&self) -> u64 {
+        self.world.now_ns()
+    }
+
+    fn wait(&mut self, timeout: Duration) -> Wake {
+        self.world.wait(timeout)
+    }
+
+    fn cpu_busy_pct(&mut self) -> f64 {
+        self.world.cpu_busy_pct()
+    }
+
+    fn wants_metrics(&self) -> bool {
+        // Fine enough for a chart, however long the interval and the run.
+        let last = self.outcome.history.last().map_or(0, |(at, _)| *at);
+        self.world.now_ns() >= last + FIGURES_EVERY_NS.max(self.world.end_ns() / FIGURES)
+    }
+
+    fn look(&mut self, _due: bool) -> Result<Option<Found>, String> {
+        let found = self.find()?;
+        if self.last.as_ref() == Some(&found) {
+            return Ok(None);
+        }
+        self.last = Some(found.clone());
+        Ok(Some(found))
+    }
+
+    fn tree(&mut self) -> Vec<TreeNode> {
+        let mut views = self.views();
+        views.sort_by(|a, b| (a.level, &a.path).cmp(&(b.level, &b.path)));
+        let parent = |view: &CgroupView| (view.level > 0).then_some(view.parent_id);
+        views.iter().map(|view| TreeNode { id: view.id, parent: parent(view), weight: view.weight }).collect()
+    }
+
+    fn publish(&mut self, metrics: &Metrics) {
+        self.outcome.history.push((self.world.now_ns(), metrics.clone()));
+        self.outcome.metrics = metrics.clone();
+    }
+}
+
+/// Options from the words of a command line (without the program's name).
+///
+/// # Errors
+/// As [`drive::parse`], and what the scheduler itself would say about them.
+pub fn options(words: &[String]) -> Result<Options> {
+    let options: Options = drive::parse(::cell_scheduler::NAME, words)?;
+    options.check()?;
+    Ok(options)
+}
+
+/// Attaches the scheduler to the session's model and lets its loop run to the end, attaching again as often as the loop of
+/// the real program would.
+///
+/// # Errors
+/// As [`drive::drive`].
+pub fn run(session: &Session, topology: &Topology, options: &Options) -> Result<Outcome> {
+    let mut scheduler = CellScheduler::new(options.clone());
+    let exits = drive::drive(session, topology, &mut scheduler)?;
+    Ok(Outcome { exits, ..scheduler.outcome })
+}

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Running: virtual time is charged here, a CPU that needs work chooses it, and the tick looks for reasons to push.
+ *
+ * A CPU chooses between the task it was running and its own queue: the earlier vtime wins. With nothing of its own it pulls. A
+ * running task that was asked to go is never kept: it must pass through stopping and enqueue.
+ *
+ * Relies on: the kernel bringing sum_exec_runtime up to date before dispatch and stopping; ENQ_LAST being set, so that a task
+ * that is alone on its CPU passes through enqueue when dispatch does not renew its slice.
+ * Does not handle: real-time tasks themselves; they are seen only by what they do to ours.
+ */
+#ifndef ACTIVE_PUSH_RUN_BPF_H
+#define ACTIVE_PUSH_RUN_BPF_H
+
+#include "pull.bpf.h"
+
+/* At most this often an idle CPU is kicked for the rounds of its groups. */
+#define BALANCE_KICK_NS (1000 * 1000)
+
+/* Notes since when the CPU's core has more than one running thread. */
+__noinline int note_core(u32 cpu, u64 now)
+{
+	const volatile struct ap_place *place = place_of(cpu);
+	bool overfull;
+	u32 i, end;
+
+	if (!conf.smt || place->core_nr < 2)
+		return 0;
+	overfull = core_is_overfull(cpu);
+	end = place->core_nr;
+	bpf_for(i, 0, end) {
+		struct ap_cpu *cctx = cpu_ctx(ordered_cpu(place->core_first + i));
+
+		if (!cctx)
+			continue;
+		if (!overfull)
+			cctx->overfull_since_ns = 0;
+		else if (!cctx->overfull_since_ns)
+			cctx->overfull_since_ns = now;
+	}
+	return 0;
+}
+
+void BPF_STRUCT_OPS(active_push_running, struct task_struct *p)
+{
+	struct task_ctx *tctx = task_ctx(p);
+	u32 cpu = scx_bpf_task_cpu(p);
+	struct ap_cpu *cctx = cpu_ctx(cpu);
+	u64 now = scx_bpf_now();
+
+	if (!tctx || !cctx)
+		return;
+	push_abandon(tctx);
+	tctx->stopped = 0;
+	tctx->preempted = 0;
+	tctx->charged_ns = p->se.sum_exec_runtime;
+	account_to(p, tctx, cpu);
+	if (tctx->clock_cpu != cpu)
+		follow_clock(p, tctx, cpu);
+	if (cctx->idle_since_ns) {
+		u64 period = now - cctx->idle_since_ns;
+
+		if ((s64)period > 0)
+			cctx->avg_idle_ns = push_average_idle(cctx->avg_idle_ns, period, 2 * conf.migration_cost_ns);
+		cctx->idle_since_ns = 0;
+	}
+	push_running(tctx, cpu, cctx, now);
+	cctx->running_generation = tctx->generation;
+	cctx->running_pinned = p->nr_cpus_allowed == 1;
+	cctx->running_vtime = p->scx.dsq_vtime;
+	cctx->running_since_ns = now;
+	cctx->dispatched = 0;
+	advance_clock(cctx, p->scx.dsq_vtime);
+	if (asymmetric())
+		update_util(tctx, capacity_of(cpu), now);
+	note_core(cpu, now);
+}
+
+void BPF_STRUCT_OPS(active_push_stopping, struct task_struct *p, bool runnable)
+{
+	struct task_ctx *tctx = task_ctx(p);
+	u32 cpu = scx_bpf_task_cpu(p);
+	struct ap_cpu *cctx = cpu_ctx(cpu);
+	u64 now = scx_bpf_now();
+	bool movable;
+
+	if (!tctx || !cctx)
+		return;
+	charge_vtime(p, tctx);
+	tctx->last_ran_ns = now;
+	cctx->running_generation = 0;
+	cctx->misfit_util = 0;
+	if (asymmetric())
+		update_util(tctx, 0, now);
+	note_core(cpu, now);
+	movable = may_move(p);
+	if (runnable && !movable && request_waits_for(cctx, tctx))
+		push_withdraw(cpu, migration_disabled(p) ? AP_STALE_MIGRATION_DISABLED : AP_STALE_AFFINITY);
+	push_take(tctx, cpu, cctx, runnable, now);
+	if (!runnable || !movable)
+		return;
+	tctx->stopped = 1;
+	/* No successor of ours and the slice was not simply over: a higher class took the CPU. */
+	tctx->preempted = !cctx->dispatched && !tctx->push_target;
+	/* Without a slice the kernel lets the task pass through enqueue, where it can go elsewhere. */
+	if (tctx->push_target || !conf.no_push)
+		scx_bpf_task_set_slice(p, 0);
+}
+
+static __always_inline void kick_idle_for_balance(u32 cpu, struct ap_cpu *cctx, u64 now)
+{
+	const struct cpumask *idle;
+	u32 nr_levels = conf.nr_levels, level;
+	s32 helper;
+
+	if ((s64)(now - cctx->next_kick_ns) < 0)
+		return;
+	cctx->next_kick_ns = now + BALANCE_KICK_NS;
+	idle = scx_bpf_get_idle_cpumask();
+	helper = bpf_cpumask_any_distribute(idle);
+	scx_bpf_put_idle_cpumask(idle);
+	if (!is_online(helper))
+		return;
+	if (nr_waiting_movable(cctx)) {
+		scx_bpf_kick_cpu(helper, SCX_KICK_IDLE);
+		count(AP_KICKED_FOR_WORK);
+		return;
+	}
+	bpf_for(level, 0, nr_levels) {
+		struct level_state *state = group_state(helper, level);
+
+		if (!state || (s64)(now - state->last_balance_ns) < (s64)round_interval(state, level, false))
+			continue;
+		scx_bpf_kick_cpu(helper, SCX_KICK_IDLE);
+		count(AP_KICKED_FOR_BALANCE);
+		return;
+	}
+}
+
+/* A wholly idle core for a task that shares its core; negative if the task is well where it is. */
+static __always_inline s32 spread_target(struct task_struct *p, u32 cpu, struct ap_cpu *cctx, u64 now)
+{
+	const struct cpumask *idle;
+	u32 target;
+
+	if (!conf.smt || !cctx->overfull_since_ns || (s64)(now - cctx->overfull_since_ns) < (s64)conf.spread_after_ns)
+		return -ENOENT;
+	if (!is_extra_thread(cpu))
+		return -ENOENT;
+	idle = scx_bpf_get_idle_smtmask();
+	target = bpf_cpumask_any_and_distribute(p->cpus_ptr, idle);
+	scx_bpf_put_idle_cpumask(idle);
+	return is_online(target) && core_is_idle(target) ? (s32)target : -ENOENT;
+}
+
+/* An idle CPU that is larger than this one, for a task that does not fit here. */
+static __always_inline s32 misfit_target(struct task_struct *p, struct task_ctx *tctx, u32 cpu, struct ap_cpu *cctx, u64 now)
+{
+	const struct cpumask *idle;
+	s32 target = -ENOENT;
+	u64 util;
+	u32 i;
+
+	if (!asymmetric())
+		return -ENOENT;
+	util = update_util(tctx, capacity_of(cpu), now);
+	if (push_fits(util, capacity_of(cpu))) {
+		cctx->misfit_util = 0;
+		return -ENOENT;
+	}
+	cctx->misfit_util = util;
+	idle = scx_bpf_get_idle_cpumask();
+	bpf_for(i, 0, conf.nr_cpu_ids) {
+		u32 other = ordered_cpu(i);
+
+		if (is_online(other) && capacity_of(other) > capacity_of(cpu) && bpf_cpumask_test_cpu(other, idle) &&
+		    bpf_cpumask_test_cpu(other, p->cpus_ptr)) {
+			target = other;
+			break;
+		}
+	}
+	scx_bpf_put_idle_cpumask(idle);
+	return target;
+}
+
+/* The innermost level on which both CPUs are in one span: whose counters a push between them belongs to. */
+static __always_inline u32 common_level(u32 a, u32 b)
+{
+	u32 nr_levels = conf.nr_levels, level, common = 0;
+
+	bpf_for(level, 0, nr_levels) {
+		common = level;
+		if (span_of(a, level) == span_of(b, level))
+			break;
+	}
+	return common;
+}
+
+void BPF_STRUCT_OPS(active_push_tick, struct task_struct *p)
+{
+	struct task_ctx *tctx = task_ctx(p);
+	u32 cpu = scx_bpf_task_cpu(p), reason = AP_PUSH_SPREAD;
+	struct ap_cpu *cctx = cpu_ctx(cpu);
+	u64 now = scx_bpf_now();
+	s32 target;
+
+	if (!tctx || !cctx)
+		return;
+	withdraw_expired(cpu, cctx, now);
+	if (!conf.no_push && may_move(p) && cctx->request_state == PUSH_NONE) {
+		target = spread_target(p, cpu, cctx, now);
+		if (target < 0) {
+			target = misfit_target(p, tctx, cpu, cctx, now);
+			reason = AP_PUSH_MISFIT;
+		}
+		if (target >= 0 && push_record(cpu, target, common_level(cpu, target), AP_NOT_IDLE, now)) {
+			count(reason);
+			scx_bpf_task_set_slice(p, 0);
+			return;
+		}
+	}
+	kick_idle_for_balance(cpu, cctx, now);
+}
+
+/* The earliest vtime of the CPU's queue; false if it is empty. */
+static __always_inline bool head_vtime(u32 cpu, u64 *vtime)
+{
+	struct task_struct *head;
+
+	if (!nr_queued(cpu))
+		return false;
+	head = __COMPAT_scx_bpf_dsq_peek(cpu_dsq(cpu));
+	if (!head)
+		return false;
+	*vtime = head->scx.dsq_vtime;
+	return true;
+}
+
+static __always_inline void keep(struct task_struct *prev, struct ap_cpu *cctx, u64 now)
+{
+	scx_bpf_task_set_slice(prev, conf.slice_ns);
+	advance_clock(cctx, prev->scx.dsq_vtime);
+	cctx->running_vtime = prev->scx.dsq_vtime;
+	cctx->running_since_ns = now;
+	count(AP_KEPT);
+}
+
+/* Puts the next task of the CPU's queue on its local queue. */
+static __always_inline bool take_own(u32 cpu, struct ap_cpu *cctx)
+{
+	if (!scx_bpf_dsq_move_to_local(cpu_dsq(cpu), 0))
+		return false;
+	cctx->dispatched = 1;
+	return true;
+}
+
+/* Nothing to run: looks elsewhere. What was pulled is in the CPU's own queue. */
+static __always_inline void pull_or_idle(u32 cpu, struct ap_cpu *cctx)
+{
+	u32 moved;
+
+	/* The recorded task cannot be running here any more. */
+	push_withdraw(cpu, AP_STALE_SLEPT);
+	if (cctx->idle_since_ns) {
+		moved = idle_balance(cpu);
+	} else {
+		/* Noted before the look around: whoever queues a task from now on sees that this CPU may have missed it. */
+		cctx->idle_since_ns = scx_bpf_now();
+		moved = newidle_balance(cpu);
+	}
+	if (moved)
+		take_own(cpu, cctx);
+}
+
+void BPF_STRUCT_OPS(active_push_dispatch, s32 cpu, struct task_struct *prev)
+{
+	struct ap_cpu *cctx = cpu_ctx(cpu);
+	struct task_ctx *tctx = NULL;
+	u64 earliest = 0, now = scx_bpf_now();
+
+	if (!cctx || !is_online(cpu))
+		return;
+	cctx->dispatched = 0;
+	if (prev && (prev->scx.flags & SCX_TASK_QUEUED))
+		tctx = task_ctx(prev);
+	if (!tctx) {
+		if (!take_own(cpu, cctx))
+			pull_or_idle(cpu, cctx);
+		return;
+	}
+	busy_balance(cpu);
+	if (request_waits_for(cctx, tctx)) {
+		/* It has to pass through enqueue; what waits here goes first. */
+		take_own(cpu, cctx);
+		return;
+	}
+	charge_vtime(prev, tctx);
+	if (head_vtime(cpu, &earliest) && !vtime_before(prev->scx.dsq_vtime, earliest) && take_own(cpu, cctx))
+		return;
+	keep(prev, cctx, now);
+}
+
+#endif /* ACTIVE_PUSH_RUN_BPF_H */

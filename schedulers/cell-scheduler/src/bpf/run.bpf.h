@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Running: a CPU that needs work chooses it, and what a task uses is charged.
+ *
+ * A CPU chooses among the task it was running, the tasks bound to it and its cell's queue at its cache: the earliest vtime
+ * wins. With nothing there it takes from the cell's other queues, then, if its cell lends, from other cells. A task of
+ * another cell never goes on by itself: it passes through enqueue, where an idle CPU at home comes first.
+ *
+ * Relies on: the kernel bringing sum_exec_runtime up to date before dispatch and stopping; ENQ_LAST being set, so
+ * that a task of another cell passes through enqueue even when it is alone.
+ * Does not handle: real-time tasks taking the CPU; the kernel puts the preempted task at the head of the local queue.
+ */
+#ifndef CELL_SCHEDULER_RUN_BPF_H
+#define CELL_SCHEDULER_RUN_BPF_H
+
+#include "place.bpf.h"
+
+static __always_inline void set_lent(struct cpu_ctx *cctx, s32 cpu, u32 cell)
+{
+	struct cell_state *state = bpf_map_lookup_elem(&cells, &cell);
+	struct bpf_cpumask *lent = state ? state->lent : NULL;
+
+	cctx->lent_by = cell + 1;
+	if (lent)
+		bpf_cpumask_set_cpu(cpu, lent);
+}
+
+static __always_inline void clear_lent(struct cpu_ctx *cctx, s32 cpu)
+{
+	u32 cell = cctx->lent_by - 1;
+	struct cell_state *state = bpf_map_lookup_elem(&cells, &cell);
+	struct bpf_cpumask *lent = state ? state->lent : NULL;
+
+	cctx->lent_by = 0;
+	if (lent)
+		bpf_cpumask_clear_cpu(cpu, lent);
+}
+
+void BPF_STRUCT_OPS(cell_scheduler_running, struct task_struct *p)
+{
+	struct cs_table *table = table_in_use();
+	struct task_ctx *tctx = task_ctx(p);
+	s32 cpu = scx_bpf_task_cpu(p);
+	struct cpu_ctx *cctx = cpu_ctx(cpu);
+	u64 slice = p->scx.slice;
+
+	if (!tctx || !table || !cctx)
+		return;
+	tctx->charged_ns = p->se.sum_exec_runtime;
+	count_wait(tctx, scx_bpf_now());
+	if (is_borrowing(tctx, table, cpu)) {
+		set_lent(cctx, cpu, cell_of_cpu(table, cpu));
+		count(tctx, CS_BORROWED);
+		if (slice > conf.borrow_slice_ns)
+			slice = conf.borrow_slice_ns;
+	} else {
+		/* Only tasks at home drive the time of their axis. */
+		axis_advance(tctx->axis, p->scx.dsq_vtime);
+		if (tctx->axis < CPU_AXIS && tctx->axis != cctx->queue)
+			count(tctx, CS_STEAL);
+	}
+	if (slice > conf.shrink_slice_ns && nr_queued(cpu_dsq(cpu)))
+		slice = conf.shrink_slice_ns;
+	if (slice != p->scx.slice)
+		scx_bpf_task_set_slice(p, slice);
+}
+
+/* Charges a task on its CPU, and its cell's lending. */
+static __always_inline void charge_on_cpu(struct task_struct *p, struct task_ctx *tctx, struct cpu_ctx *cctx)
+{
+	u64 used = p->se.sum_exec_runtime - tctx->charged_ns;
+	u32 lender = cctx->lent_by;
+	struct cs_lending *lending;
+
+	charge(p, tctx, lender);
+	if (!lender || (s64)used <= 0)
+		return;
+	lender--;
+	lending = bpf_map_lookup_elem(&lendings, &lender);
+	if (lending)
+		lending->lent_ns += used;
+}
+
+void BPF_STRUCT_OPS(cell_scheduler_stopping, struct task_struct *p, bool runnable)
+{
+	struct task_ctx *tctx = task_ctx(p);
+	s32 cpu = scx_bpf_task_cpu(p);
+	struct cpu_ctx *cctx = cpu_ctx(cpu);
+
+	if (!tctx || !cctx)
+		return;
+	charge_on_cpu(p, tctx, cctx);
+	if (cctx->lent_by) {
+		/* It used what nobody at home could: that is not held against it. */
+		forgive_vtime(p, tctx);
+		clear_lent(cctx, cpu);
+	}
+	tctx->waiting_since = runnable ? scx_bpf_now() : 0;
+}
+
+/* The earliest vtime of a queue; false if it is empty. */
+static __always_inline bool head_vtime(u64 dsq, u64 *vtime)
+{
+	struct task_struct *head;
+
+	if (!nr_queued(dsq))
+		return false;
+	head = __COMPAT_scx_bpf_dsq_peek(dsq);
+	if (!head)
+		return false;
+	*vtime = head->scx.dsq_vtime;
+	return true;
+}
+
+/*
+ * How far, in slices, another queue of the cell must be behind before a CPU that has work of its own takes from it: on its
+ * node, on another. That evens out what the lengths of queues do not show: weights, and numbers that do not divide.
+ */
+#define LAG_SLICES 2
+#define LAG_SLICES_X_NODE 4
+
+/*
+ * Takes a task from a queue of the cell that has fallen behind `vtime`, the earliest this CPU has. One queue is looked at each
+ * time, going round.
+ */
+static __noinline bool take_lagging(u32 cell, u32 llc, u64 vtime, struct cpu_ctx *cctx)
+{
+	u32 nr_llcs = conf.nr_llcs, other, queue;
+	u64 head, lag;
+
+	if (!cctx || nr_llcs < 2)
+		return false;
+	other = cctx->lag_cursor + 1;
+	if (other >= nr_llcs)
+		other = 0;
+	cctx->lag_cursor = other;
+	if (other == llc)
+		return false;
+	queue = queue_index(cell, other);
+	lag = conf.slice_ns * (node_of_llc(other) == node_of_llc(llc) ? LAG_SLICES : LAG_SLICES_X_NODE);
+	return head_vtime(queue, &head) && vtime_before(head + lag, vtime) && scx_bpf_dsq_move_to_local(queue, 0);
+}
+
+/* Takes a task from another queue of the cell, one without CPUs included. */
+static __noinline bool steal_in_cell(u32 cell, u32 llc)
+{
+	u32 nr_llcs = conf.nr_llcs, i;
+
+	bpf_for(i, 1, nr_llcs) {
+		u32 other = llc + i >= nr_llcs ? llc + i - nr_llcs : llc + i;
+
+		if (nr_queued(queue_index(cell, other)) && scx_bpf_dsq_move_to_local(queue_index(cell, other), 0))
+			return true;
+	}
+	return false;
+}
+
+/* Takes a task of any other cell that waits at that cache. `cursor` is where to begin; it is moved behind the one served. */
+static __noinline bool borrow_from_llc(struct cs_table *table, u32 cell, u32 llc, struct cpu_ctx *cctx)
+{
+	struct waiting *entry = bpf_map_lookup_elem(&waitings, &llc);
+	u32 nr_cells = conf.nr_cells, start, i;
+
+	if (!entry || !cctx || !table)
+		return false;
+	start = cctx->borrow_cursor;
+	if (start >= nr_cells)
+		start = 0;
+	bpf_for(i, 0, nr_cells) {
+		u32 other = start + i >= nr_cells ? start + i - nr_cells : start + i;
+		u32 word = other / 64;
+		u64 bit = 1ULL << (other & 63);
+
+		if (word >= CS_CELL_WORDS || !(entry->words[word] & bit) || other == cell)
+			continue;
+		if (!(flags_of_cell(table, other) & CS_CELL_BORROW))
+			continue;
+		if (!nr_queued(queue_index(other, llc))) {
+			__sync_fetch_and_and(&entry->words[word], ~bit);
+			continue;
+		}
+		if (scx_bpf_dsq_move_to_local(queue_index(other, llc), 0)) {
+			cctx->borrow_cursor = other + 1;
+			return true;
+		}
+	}
+	return false;
+}
+
+static __always_inline bool any_waiting(u32 llc)
+{
+	struct waiting *entry = bpf_map_lookup_elem(&waitings, &llc);
+
+	return entry && (entry->words[0] | entry->words[1] | entry->words[2] | entry->words[3]);
+}
+
+/* Takes a task of another cell, the own cache's first. */
+static __noinline bool borrow_work(struct cs_table *table, u32 cell, u32 llc, struct cpu_ctx *cctx)
+{
+	u32 nr_llcs = conf.nr_llcs, i;
+
+	bpf_for(i, 0, nr_llcs) {
+		u32 other = llc + i >= nr_llcs ? llc + i - nr_llcs : llc + i;
+
+		if (any_waiting(other) && borrow_from_llc(table, cell, other, cctx))
+			return true;
+	}
+	return false;
+}
+
+static __always_inline void keep(struct task_struct *prev, struct task_ctx *tctx, struct cpu_ctx *cctx, s32 cpu)
+{
+	u64 slice = slice_for(cctx->queue);
+
+	if (slice > conf.shrink_slice_ns && nr_queued(cpu_dsq(cpu)))
+		slice = conf.shrink_slice_ns;
+	scx_bpf_task_set_slice(prev, slice);
+	count(tctx, CS_KEPT);
+}
+
+/*
+ * The runnable task that was running, brought up to date and charged, if it may go on without passing through enqueue: it is at
+ * home here. NULL otherwise.
+ */
+static __always_inline struct task_ctx *keepable(struct task_struct *prev, const struct cs_table *table,
+						 struct cpu_ctx *cctx, s32 cpu)
+{
+	struct task_ctx *tctx;
+
+	if (!prev || !(prev->scx.flags & SCX_TASK_QUEUED))
+		return NULL;
+	tctx = task_ctx(prev);
+	if (!tctx)
+		return NULL;
+	charge_on_cpu(prev, tctx, cctx);
+	refresh_cell(prev, tctx, table);
+	if (is_pinned(prev))
+		return tctx->axis == CPU_AXIS + cpu ? tctx : NULL;
+	/* A guest's host may have lost the CPU, and its affinity may name its own cell by now. */
+	if (tctx->host != tctx->cell || tctx->axis >= CPU_AXIS || cell_of_cpu(table, cpu) != tctx->cell)
+		return NULL;
+	return tctx;
+}
+
+void BPF_STRUCT_OPS(cell_scheduler_dispatch, s32 cpu, struct task_struct *prev)
+{
+	struct cs_table *table = table_in_use();
+	struct cpu_ctx *cctx = cpu_ctx(cpu);
+	u64 pinned_vtime = 0, shared_vtime = 0, own_vtime, earliest;
+	u32 cell, llc = llc_of_cpu(cpu), queue;
+	struct task_ctx *tctx;
+	bool pinned, shared, pinned_first, prev_first = false;
+
+	if (!table || !cctx || llc >= conf.nr_llcs)
+		return;
+	cell = cell_of_cpu(table, cpu);
+	if (cell >= conf.nr_cells)
+		return;
+	queue = queue_index(cell, llc);
+	tctx = keepable(prev, table, cctx, cpu);
+	pinned = head_vtime(cpu_dsq(cpu), &pinned_vtime);
+	shared = head_vtime(queue, &shared_vtime);
+	pinned_vtime += cctx->base;
+	pinned_first = pinned && (!shared || !vtime_before(shared_vtime, pinned_vtime));
+	earliest = pinned_first ? pinned_vtime : shared_vtime;
+	if (tctx) {
+		own_vtime = prev->scx.dsq_vtime;
+		if (!same_cell(tctx->axis, queue))
+			own_vtime = vtime_rebase(own_vtime, axis_now(tctx->axis), queue_now(queue));
+		prev_first = !(pinned || shared) || vtime_before(own_vtime, earliest);
+		if (prev_first)
+			earliest = own_vtime;
+	}
+	if ((tctx || pinned || shared) && take_lagging(cell, llc, earliest, cctx))
+		return;
+	if (tctx && prev_first && (pinned || shared)) {
+		keep(prev, tctx, cctx, cpu);
+		return;
+	}
+	if (pinned_first && scx_bpf_dsq_move_to_local(cpu_dsq(cpu), 0))
+		return;
+	if (shared && scx_bpf_dsq_move_to_local(queue, 0))
+		return;
+	if (pinned && scx_bpf_dsq_move_to_local(cpu_dsq(cpu), 0))
+		return;
+	if (tctx) {
+		/* Nobody else wants the CPU: what the task uses of it is not held against it. */
+		forgive_vtime(prev, tctx);
+		keep(prev, tctx, cctx, cpu);
+		return;
+	}
+	if (steal_in_cell(cell, llc))
+		return;
+	if (flags_of_cell(table, cell) & CS_CELL_LEND)
+		borrow_work(table, cell, llc, cctx);
+}
+
+#endif /* CELL_SCHEDULER_RUN_BPF_H */

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Scans and watches over a temporary directory.
+
+use std::fs;
+use std::path::Path;
+
+use topology::CpuSet;
+
+use super::*;
+use crate::cells::CellKey;
+use crate::config::Config;
+
+fn cgroup(root: &Path, path: &str, files: &[(&str, &str)]) {
+    fs::create_dir_all(root.join(path)).unwrap();
+    for (name, text) in files {
+        fs::write(root.join(path).join(name), text).unwrap();
+    }
+}
+
+#[test]
+fn children_with_weight_and_cpuset() {
+    let root = tempfile::tempdir().unwrap();
+    cgroup(root.path(), "web", &[("cpu.weight", "300\n"), ("cpuset.cpus.effective", "0-3,8\n")]);
+    cgroup(root.path(), "batch/inner", &[]);
+    cgroup(root.path(), "system.slice", &[]);
+    fs::write(root.path().join("cgroup.procs"), "1\n").unwrap();
+    let parent = Parent::open_anywhere(root.path()).unwrap();
+    let exclude = Exclude::new(&["*.slice", "nothing"]).unwrap();
+    let scan = parent.scan(&exclude).unwrap();
+    assert!(scan.warnings.is_empty(), "{:?}", scan.warnings);
+    let [batch, web] = &scan.children[..] else { panic!("{:?}", scan.children) };
+    assert_eq!((batch.path.as_str(), batch.weight, &batch.cpuset), ("batch", 100, &None));
+    assert_eq!((web.weight, &web.cpuset), (300, &Some(CpuSet::parse_list("0-3,8").unwrap())));
+    let paths: Vec<String> =
+        parent.walk(&exclude).unwrap().children.into_iter().map(|child| child.path).collect();
+    assert_eq!(paths, ["batch", "batch/inner", "web"]);
+}
+
+#[test]
+fn a_new_directory_of_the_same_name_has_another_inode() {
+    let root = tempfile::tempdir().unwrap();
+    cgroup(root.path(), "a", &[]);
+    let parent = Parent::open_anywhere(root.path()).unwrap();
+    let first = parent.scan(&Exclude::default()).unwrap().children;
+    // The old one still exists under another name, so that its inode cannot be used again.
+    fs::rename(root.path().join("a"), root.path().join("b")).unwrap();
+    cgroup(root.path(), "a", &[]);
+    let second = parent.scan(&Exclude::default()).unwrap().children;
+    assert_ne!(first[0].inode, second[0].inode);
+    assert_eq!(first[0].inode, second[1].inode);
+}
+
+#[test]
+fn what_cannot_be_read_is_told_in_one_line_and_taken_as_default() {
+    let root = tempfile::tempdir().unwrap();
+    cgroup(root.path(), "a", &[("cpu.weight", "heavy"), ("cpuset.cpus.effective", "0-x")]);
+    // A directory in a file's place fails to be read for every user, root included.
+    cgroup(root.path(), "b/cpuset.cpus.effective", &[]);
+    let scan = Parent::open_anywhere(root.path()).unwrap().scan(&Exclude::default()).unwrap();
+    assert_eq!(scan.children.len(), 2);
+    assert!(scan.children.iter().all(|child| child.weight == 100 && child.cpuset.is_none()));
+    let lines: Vec<String> = scan.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert!(lines.iter().all(|line| line.lines().count() == 1));
+    assert!(lines[0].contains("a/cpu.weight") && lines[0].contains("heavy"), "{}", lines[0]);
+    assert!(lines[2].contains("b/cpuset.cpus.effective"), "{}", lines[2]);
+}
+
+#[test]
+fn wrong_parents_are_named() {
+    let root = tempfile::tempdir().unwrap();
+    let missing = root.path().join("missing");
+    assert!(matches!(Parent::open(&missing), Err(CgroupError::Missing { .. })));
+    fs::write(root.path().join("file"), "").unwrap();
+    assert!(matches!(Parent::open(&root.path().join("file")), Err(CgroupError::NotADirectory { .. })));
+    let error = Parent::open(root.path()).unwrap_err();
+    assert!(matches!(error, CgroupError::NotCgroup2 { .. }), "{error}");
+    assert!(error.to_string().contains("mount cgroup2"));
+
+    cgroup(root.path(), "parent", &[]);
+    let parent = Parent::open_anywhere(&root.path().join("parent")).unwrap();
+    fs::remove_dir(root.path().join("parent")).unwrap();
+    assert!(matches!(parent.scan(&Exclude::default()), Err(CgroupError::Vanished { .. })));
+    cgroup(root.path(), "parent/back", &[]);
+    assert_eq!(parent.scan(&Exclude::default()).unwrap().children.len(), 1);
+}
+
+#[test]
+fn the_watch_sees_children_come_and_go_and_survives_its_directory() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("parent");
+    cgroup(&path, "", &[]);
+    let mut watch = InotifyWatch::new(&path).unwrap();
+    assert!(!watch.changed());
+    cgroup(&path, "a", &[]);
+    assert!(watch.changed());
+    assert!(!watch.changed());
+    fs::remove_dir(path.join("a")).unwrap();
+    assert!(watch.changed());
+    fs::remove_dir(&path).unwrap();
+    assert!(watch.changed());
+    assert!(!watch.changed());
+    cgroup(&path, "", &[]);
+    assert!(watch.changed(), "the directory is back");
+    cgroup(&path, "b", &[]);
+    assert!(watch.changed());
+    assert!(InotifyWatch::new(&root.path().join("missing")).unwrap_err().to_string().contains("missing"));
+    assert!(!NoWatch.changed());
+}
+
+#[test]
+fn a_scan_beside_a_storm_of_removals_never_fails() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().to_owned();
+    let storm = std::thread::spawn(move || {
+        for round in 0..300 {
+            let name = format!("c{}", round % 7);
+            cgroup(&path, &name, &[("cpu.weight", "50")]);
+            fs::remove_dir_all(path.join(&name)).unwrap();
+        }
+    });
+    let parent = Parent::open_anywhere(root.path()).unwrap();
+    while !storm.is_finished() {
+        let scan = parent.walk(&Exclude::default()).unwrap();
+        assert!(
+            scan.children.len() <= 7
+                && scan.warnings.iter().all(|warning| warning.to_string().contains("cpu.weight"))
+        );
+    }
+    storm.join().unwrap();
+}
+
+#[test]
+fn discovery_tells_changes_only() {
+    let root = tempfile::tempdir().unwrap();
+    cgroup(root.path(), "web", &[("cpu.weight", "300"), ("cpuset.cpus.effective", "0-3")]);
+    let parent = Parent::open_anywhere(root.path()).unwrap();
+    let watch = Box::new(InotifyWatch::new(root.path()).unwrap());
+    let mut discovery = Discovery::new(parent, Source::Children(Exclude::default()), watch);
+    let first = discovery.look(true).unwrap().unwrap();
+    let [web] = &first.tenants[..] else { panic!("{first:?}") };
+    assert!(matches!(&web.key, CellKey::Cgroup { path, inode } if path == "web" && web.cgroups == [*inode]));
+    assert_eq!((web.template.weight, web.template.cpuset.clone()), (300, CpuSet::parse_list("0-3").ok()));
+    assert_eq!(discovery.look(true).unwrap(), None, "nothing has changed");
+    cgroup(root.path(), "batch", &[]);
+    assert_eq!(discovery.look(false).unwrap().unwrap().tenants.len(), 2);
+    assert_eq!(discovery.look(false).unwrap(), None);
+    // A value has changed: no event tells of it, the periodic look does.
+    cgroup(root.path(), "web", &[("cpu.weight", "30000")]);
+    assert_eq!(discovery.look(true).unwrap().unwrap().tenants[1].template.weight, 10_000);
+    discovery.forget();
+    assert!(discovery.look(true).unwrap().is_some());
+    assert!(!discovery.reload().unwrap());
+}
+
+#[test]
+fn configured_cells_take_in_what_lies_below_their_members() {
+    let root = tempfile::tempdir().unwrap();
+    cgroup(root.path(), "shop/back/deep", &[]);
+    cgroup(root.path(), "shop", &[("cpu.weight", "50"), ("cpuset.cpus.effective", "0-3")]);
+    cgroup(root.path(), "shop/front", &[("cpuset.cpus.effective", "2-3")]);
+    cgroup(root.path(), "web-1", &[("cpu.weight", "150"), ("cpuset.cpus.effective", "4-5")]);
+    cgroup(root.path(), "other", &[]);
+    let file = root.path().join("cells.toml");
+    let text = "[[cell]]\nname = \"web\"\ncgroups = [\"web-*\", \"shop/front\"]\nmin_cpus = 2\n\
+                [[cell]]\nname = \"shop\"\ncgroups = [\"shop\"]\nlend = false\n\
+                [[cell]]\nname = \"absent\"\ncgroups = [\"absent\"]\n";
+    fs::write(&file, text).unwrap();
+    let parent = Parent::open_anywhere(root.path()).unwrap();
+    let source = Source::Configured(file.clone(), Config::load(&file).unwrap());
+    let mut discovery = Discovery::new(parent.clone(), source, Box::new(NoWatch));
+    let found = discovery.look(true).unwrap().unwrap();
+    let [web, shop] = &found.tenants[..] else { panic!("{found:?}") };
+    let inode = |path: &str| {
+        let children = parent.walk(&Exclude::default()).unwrap().children;
+        children.into_iter().find(|child| child.path == path).unwrap().inode
+    };
+    assert_eq!(web.cgroups, [inode("shop/front"), inode("web-1")]);
+    assert_eq!(shop.cgroups, [inode("shop")]);
+    assert_eq!((web.template.weight, web.template.min_cpus, web.template.lend), (250, 2, true));
+    assert_eq!(web.template.cpuset, CpuSet::parse_list("2-5").ok());
+    assert_eq!((shop.template.weight, shop.template.lend), (50, false));
+
+    fs::write(&file, "[[cell]]\nname = 1\n").unwrap();
+    assert!(discovery.reload().is_err());
+    assert_eq!(discovery.look(true).unwrap(), None, "the running configuration stays");
+    fs::write(&file, "[[cell]]\nname = \"all\"\ncgroups = [\"*\"]\n").unwrap();
+    assert!(discovery.reload().unwrap());
+    assert_eq!(discovery.look(true).unwrap().unwrap().tenants[0].cgroups.len(), 3);
+}

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Looks for members on this host: children of the parent cgroup, or what the configuration file names.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use runtime::exit::UsageError;
+use topology::CpuSet;
+use tracing::{info, warn};
+
+use crate::cells::{Cell, CellId, CellKey};
+use crate::cgroups::{Child, Exclude, InotifyWatch, NoWatch, Parent, Watch};
+use crate::config::Config;
+use crate::options::Options;
+use crate::tenants::{Found, Tenant};
+use crate::weigher::TreeNode;
+
+/// What members are made of.
+enum Source {
+    /// Nothing: everything is everything else.
+    Nothing,
+    /// The children of one cgroup, but for those excluded.
+    Children(Exclude),
+    /// What a file says.
+    File { path: PathBuf, config: Config },
+}
+
+/// Looks for members, when it is time or when something has changed.
+pub struct Finder {
+    source: Source,
+    parent: Option<Parent>,
+    watch: Box<dyn Watch>,
+    hangup: Option<Arc<AtomicBool>>,
+    root: PathBuf,
+}
+
+impl Finder {
+    /// Checks the options' parent cgroup, patterns and file.
+    ///
+    /// # Errors
+    /// [`UsageError`] in one line.
+    pub fn new(options: &Options) -> Result<Self, UsageError> {
+        let usage = |error: &dyn std::fmt::Display| UsageError(error.to_string());
+        let root = options.cgroup_root();
+        if let Some(path) = &options.config {
+            let config = Config::load(path).map_err(|error| usage(&error))?;
+            let parent = Parent::open(&root).map_err(|error| usage(&error))?;
+            let watch = watch(&root);
+            let source = Source::File { path: path.clone(), config };
+            return Ok(Self { source, parent: Some(parent), watch, hangup: None, root });
+        }
+        let Some(directory) = options.parent_directory() else {
+            let watch = Box::new(NoWatch);
+            return Ok(Self { source: Source::Nothing, parent: None, watch, hangup: None, root });
+        };
+        let exclude = Exclude::new(&options.cell_exclude).map_err(|error| usage(&error))?;
+        let parent = Parent::open(&directory).map_err(|error| usage(&error))?;
+        Ok(Self {
+            source: Source::Children(exclude),
+            parent: Some(parent),
+            watch: watch(&directory),
+            hangup: None,
+            root,
+        })
+    }
+
+    /// Reads the file again whenever `raised` is up.
+    pub fn reload_on(&mut self, raised: Arc<AtomicBool>) {
+        self.hangup = Some(raised);
+    }
+
+    /// The members, if `due` or if something may have changed.
+    ///
+    /// # Errors
+    /// One line; what was found before stays in force.
+    pub fn look(&mut self, due: bool) -> Result<Option<Found>, String> {
+        let reload = self.hangup.as_ref().is_some_and(|raised| raised.swap(false, Ordering::SeqCst));
+        if reload {
+            self.reload()?;
+        }
+        // Always asked, so that what it knows does not pile up.
+        let changed = self.watch.changed();
+        if !(due || reload || changed) {
+            return Ok(None);
+        }
+        self.find().map(Some)
+    }
+
+    fn reload(&mut self) -> Result<(), String> {
+        let Source::File { path, config } = &mut self.source else { return Ok(()) };
+        match config.reload(path) {
+            Ok(true) => info!("{} is in force", path.display()),
+            Ok(false) => info!("{} says what it said before", path.display()),
+            Err(error) => return Err(error.to_string()),
+        }
+        Ok(())
+    }
+
+    /// The members as they are now.
+    ///
+    /// # Errors
+    /// As [`Finder::look`].
+    pub fn find(&self) -> Result<Found, String> {
+        let Some(parent) = &self.parent else { return Ok(Found::default()) };
+        let scan = match &self.source {
+            Source::Nothing => return Ok(Found::default()),
+            Source::Children(exclude) => parent.scan(exclude),
+            Source::File { .. } => parent.walk(&Exclude::default()),
+        };
+        let scan = scan.map_err(|error| error.to_string())?;
+        let tenants = match &self.source {
+            Source::File { config, .. } => from_config(config, &scan.children),
+            _ => scan.children.iter().map(from_child).collect(),
+        };
+        let warnings = scan.warnings.iter().map(ToString::to_string).collect();
+        Ok(Found { tenants, root: None, warnings })
+    }
+
+    /// The whole hierarchy with its weights, parents first; empty if it cannot be read.
+    pub fn tree(&self) -> Vec<TreeNode> {
+        tree(&self.root)
+    }
+}
+
+fn watch(directory: &Path) -> Box<dyn Watch> {
+    match InotifyWatch::new(directory) {
+        Ok(watch) => Box::new(watch),
+        Err(error) => {
+            warn!("{error}");
+            Box::new(NoWatch)
+        }
+    }
+}
+
+fn from_child(child: &Child) -> Tenant {
+    let key = CellKey::Cgroup { path: child.path.clone(), inode: child.inode };
+    let template = Cell { weight: child.weight, cpuset: child.cpuset.clone(), ..Cell::new(CellId::ROOT) };
+    Tenant { key, name: child.path.clone(), cgroups: vec![child.inode], template }
+}
+
+/// The cells of a file with the cgroups that are there now. One without any is a cell still, without demand.
+fn from_config(config: &Config, cgroups: &[Child]) -> Vec<Tenant> {
+    let tenant = |(index, cell): (usize, &crate::config::CellConfig)| {
+        let mine: Vec<&Child> =
+            cgroups.iter().filter(|child| config.cell_of(&child.path) == Some(index)).collect();
+        // Where any of its cgroups may run, the cell may have CPUs.
+        let cpusets: Option<Vec<&CpuSet>> = mine.iter().map(|child| child.cpuset.as_ref()).collect();
+        let union = |cpusets: Vec<&CpuSet>| cpusets.into_iter().cloned().reduce(|all, one| all.union(&one));
+        let cpuset = cpusets.and_then(union);
+        let template = Cell {
+            weight: cell.weight.unwrap_or_else(|| mine.first().map_or(100, |child| child.weight)),
+            min_cpus: cell.min_cpus,
+            max_cpus: cell.max_cpus,
+            cpuset,
+            lend: cell.lend,
+            borrow: cell.borrow,
+            llc: cell.llc,
+            ..Cell::new(CellId::ROOT)
+        };
+        let cgroups = mine.iter().map(|child| child.inode).collect();
+        Tenant { key: CellKey::Named(cell.name.clone()), name: cell.name.clone(), cgroups, template }
+    };
+    config.cells.iter().enumerate().map(tenant).collect()
+}
+
+/// The hierarchy mounted at `root`, parents first.
+fn tree(root: &Path) -> Vec<TreeNode> {
+    let Ok(metadata) = std::fs::metadata(root) else { return Vec::new() };
+    let Ok(scan) = Parent::open_anywhere(root).and_then(|parent| parent.walk(&Exclude::default())) else {
+        return Vec::new();
+    };
+    let mut ids: std::collections::BTreeMap<&str, u64> = std::collections::BTreeMap::new();
+    let mut tree = vec![TreeNode { id: metadata.ino(), parent: None, weight: 100 }];
+    for child in &scan.children {
+        let parent =
+            child.path.rsplit_once('/').map_or(Some(metadata.ino()), |(above, _)| ids.get(above).copied());
+        // Read while its parent vanished.
+        let Some(parent) = parent else { continue };
+        ids.insert(&child.path, child.inode);
+        tree.push(TreeNode { id: child.inode, parent: Some(parent), weight: child.weight });
+    }
+    tree
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The program: arguments, log, and the order of a start.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use cell_scheduler::NAME;
+use cell_scheduler::daemon;
+use cell_scheduler::dry_run;
+use cell_scheduler::machine::Machine;
+use cell_scheduler::options::Options;
+use cell_scheduler::stats::Metrics;
+use runtime::daemon::monitor;
+use runtime::exit::UsageError;
+use runtime::{args, logging, program, stats};
+use topology::Topology;
+
+fn main() -> ExitCode {
+    let options: Options = match program::options(NAME) {
+        Ok(options) => options,
+        Err(status) => return status,
+    };
+    logging::init(options.common.verbose);
+    program::end(NAME, dispatch(&options))
+}
+
+fn dispatch(options: &Options) -> Result<()> {
+    if options.version {
+        println!("{NAME} {}", args::version_text(env!("CARGO_PKG_VERSION")));
+        return Ok(());
+    }
+    if options.common.help_stats {
+        print!("{}", stats::describe(&Metrics::meta())?);
+        return Ok(());
+    }
+    if let Some(interval) = options.common.monitor {
+        monitor(NAME, &options.common, interval, |metrics: &Metrics, out| metrics.write(out))?;
+        return Ok(());
+    }
+    options.check()?;
+    if options.dry_run {
+        let topology = match &options.topology {
+            Some(source) => Topology::source(source).map_err(|error| UsageError(error.to_string()))?,
+            None => Topology::live()?,
+        };
+        let machine = Machine::new(topology, options.max_cpus_per_queue)?;
+        print!("{}", dry_run::report(&machine, options)?);
+        return Ok(());
+    }
+    daemon::schedule(options)
+}

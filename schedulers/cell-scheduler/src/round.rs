@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! One attachment's rounds: figures in, a table out when something has changed enough.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use runtime::seam::{BpfObject, SeamError};
+use tracing::debug;
+
+use crate::cells::{Assignment, Cell, CellId, Input, Outcome, Params, assign};
+use crate::demand::{DemandParams, DemandTracker, Sample};
+use crate::doors;
+use crate::kernel;
+use crate::machine::Machine;
+use crate::options::Options;
+use crate::report;
+use crate::run::{self, Host, Running};
+use crate::snapshot::{Counters, Policy, Table, Totals};
+use crate::stats::Metrics;
+use crate::tenants::{Member, Tenants, Update};
+use crate::weigher::{Changes, Seat, TreeNode, Weigher};
+
+/// What one attachment's rounds work on.
+pub struct Round<'a> {
+    /// The BPF side.
+    pub object: &'a mut dyn BpfObject,
+    pub(crate) machine: &'a Machine,
+    pub(crate) options: &'a Options,
+    pub(crate) running: &'a mut Running,
+    pub(crate) tenants: Tenants,
+    pub(crate) demand: DemandTracker,
+    pub(crate) assignment: Option<Assignment>,
+    /// Sequence number of the table that `assignment` became.
+    pub(crate) sequence: u64,
+    params: Params,
+    capacities: Vec<f64>,
+    /// The members have changed since the last table.
+    restructured: bool,
+    weigher: Weigher,
+    /// The hierarchy of cgroups at the last look.
+    tree: Vec<TreeNode>,
+    /// Time of the last round on the BPF clock, ns; 0 before the first.
+    last_round_ns: u64,
+}
+
+impl<'a> Round<'a> {
+    /// Nothing but everything else, in the BPF side's first table.
+    pub fn new(
+        object: &'a mut dyn BpfObject,
+        machine: &'a Machine,
+        options: &'a Options,
+        running: &'a mut Running,
+    ) -> Self {
+        let root = Cell::new(CellId::ROOT);
+        Self {
+            object,
+            machine,
+            options,
+            running,
+            tenants: Tenants::new(options.max_members, root),
+            demand: DemandTracker::new(demand_params(options)),
+            assignment: None,
+            sequence: 0,
+            params: params(machine, options),
+            capacities: machine.capacities(),
+            restructured: true,
+            weigher: Weigher::default(),
+            tree: Vec::new(),
+            last_round_ns: 0,
+        }
+    }
+
+    /// Looks for members that came or went, and tells the BPF side; true if there are any.
+    pub fn look(&mut self, host: &mut dyn Host, due: bool) -> bool {
+        if due && !self.options.no_cgroup_weights {
+            self.tree = host.tree();
+        }
+        let found = match host.look(due) {
+            Ok(Some(found)) => found,
+            Ok(None) => return false,
+            Err(complaint) => {
+                self.running.complain(complaint);
+                return false;
+            }
+        };
+        for warning in &found.warnings {
+            self.running.complain(warning.clone());
+        }
+        let update = self.tenants.update(&found);
+        if let Err(error) = self.tell(&update) {
+            self.running.complain(format!("members cannot be told to the BPF side: {error:#}"));
+        }
+        self.restructured |= update.changed;
+        update.changed
+    }
+
+    fn tell(&mut self, update: &Update) -> Result<(), SeamError> {
+        for cgroup in &update.gone {
+            doors::remove_member(self.object, *cgroup)?;
+        }
+        let mut outcome = Ok(());
+        for (cgroup, slot) in &update.come {
+            // One that does not fit belongs to everything else; the others still come in.
+            outcome = outcome.and(doors::set_member(self.object, *cgroup, *slot));
+        }
+        // What the slots counted for others before is not theirs.
+        let capacities = &self.capacities;
+        for member in self.tenants.iter_mut().filter(|member| update.added.contains(&member.id)) {
+            member.baseline = doors::figures(self.object, member.id.slot, capacities)?;
+        }
+        outcome
+    }
+
+    /// One round; `first` looks for members as well.
+    pub fn turn(&mut self, host: &mut dyn Host, first: bool) {
+        self.running.rounds += 1;
+        if first {
+            self.look(host, true);
+        }
+        if let Err(error) = self.rebalance(host.now_ns()) {
+            self.running.rounds_failed += 1;
+            run::skipped(self.running.rounds, &error);
+        }
+    }
+
+    fn rebalance(&mut self, now_ns: u64) -> anyhow::Result<()> {
+        let totals = doors::totals(self.object)?;
+        self.observe(true)?;
+        let samples: Vec<Sample> = self
+            .tenants
+            .iter()
+            .map(|member| Sample {
+                cell: member.id,
+                used_ns: member.total.work_ns,
+                waited_ns: member.total.waited_ns,
+            })
+            .collect();
+        self.demand.observe(totals.at_ns, &samples);
+        self.weigh(totals.at_ns)?;
+        let settled = self.demand.settle(now_ns);
+        if !settled && !self.restructured {
+            self.sweep();
+            return Ok(());
+        }
+        let outcome = self.decide(now_ns);
+        for note in &outcome.notes {
+            debug!("{note}");
+        }
+        if outcome.changed || self.restructured {
+            self.apply(&totals, outcome)?;
+        }
+        Ok(())
+    }
+
+    /// Lets cpu.weight count among those who share a cell.
+    fn weigh(&mut self, at_ns: u64) -> anyhow::Result<()> {
+        let elapsed_ns = at_ns.saturating_sub(std::mem::replace(&mut self.last_round_ns, at_ns));
+        if self.options.no_cgroup_weights || elapsed_ns == 0 || self.tree.is_empty() {
+            return Ok(());
+        }
+        let loads = self.weigher.loads(&doors::cgroup_loads(self.object)?, elapsed_ns);
+        for gone in self.weigher.gone(&self.tree) {
+            // A cgroup younger than the tree looks the same; forgetting it costs it one round.
+            doors::forget_load(self.object, gone)?;
+            self.weigher.forget(gone);
+        }
+        let seat = |member: &Member| {
+            let cell = self.assignment.as_ref().and_then(|assignment| assignment.physical_of(member.id));
+            (member.id.slot, Seat { cell: cell.map_or(0, |cell| cell.id), weight: member.template.weight })
+        };
+        let seats = self.tenants.iter().map(seat).collect();
+        let changes = self.weigher.changes(&self.tree, &loads, self.tenants.cgroups(), &seats)?;
+        if changes != Changes::default() {
+            doors::set_factors(self.object, &changes)?;
+        }
+        Ok(())
+    }
+
+    /// Brings every member's figures up to date.
+    pub(crate) fn observe(&mut self, round: bool) -> Result<(), SeamError> {
+        let capacities = &self.capacities;
+        for member in self.tenants.iter_mut() {
+            let raw = doors::figures(self.object, member.id.slot, capacities)?;
+            member.observe(raw, round);
+        }
+        Ok(())
+    }
+
+    fn decide(&self, now_ns: u64) -> Outcome {
+        let lends = !self.options.no_borrowing;
+        let cells: Vec<Cell> = self
+            .tenants
+            .iter()
+            .map(|member| {
+                let lend = member.template.lend && lends;
+                let headroom = if lend { self.options.headroom } else { 0.0 };
+                Cell {
+                    demand: with_headroom(self.demand.settled(member.id), headroom),
+                    lend,
+                    borrow: member.template.borrow && lends,
+                    ..member.template.clone()
+                }
+            })
+            .collect();
+        assign(&Input {
+            topology: &self.machine.topology,
+            domains: &self.machine.blocks,
+            cells: &cells,
+            previous: self.assignment.as_ref(),
+            params: &self.params,
+            now_ns,
+        })
+    }
+
+    fn apply(&mut self, totals: &Totals, outcome: Outcome) -> anyhow::Result<()> {
+        let table = self.table(totals.sequence + 1, &outcome.assignment);
+        let applied = doors::apply(self.object, &table).context("the new configuration is not in force")?;
+        debug!(
+            "table {}: {} cells, {} CPUs moved, {} tasks drained",
+            table.sequence,
+            outcome.assignment.cells.len(),
+            applied.moved_cpus,
+            applied.drained
+        );
+        self.sequence = table.sequence;
+        self.assignment = Some(outcome.assignment);
+        self.restructured = false;
+        self.running.reconfigurations += 1;
+        self.running.moved_cpus += u64::from(applied.moved_cpus);
+        self.running.merges += u64::from(outcome.merges);
+        self.running.splits += u64::from(outcome.splits);
+        Ok(())
+    }
+
+    fn table(&self, sequence: u64, assignment: &Assignment) -> Table {
+        let nr_cells = assignment.cells.last().map_or(1, |cell| cell.id as usize + 1);
+        let mut policies = vec![Policy::default(); nr_cells];
+        // A slot without a member is everything else's.
+        let mut slot_cell = vec![0; self.tenants.nr_slots()];
+        for cell in &assignment.cells {
+            policies[cell.id as usize] = Policy { lend: cell.lend, borrow: cell.borrow };
+            for member in &cell.members {
+                if let Some(entry) = slot_cell.get_mut(member.slot as usize) {
+                    *entry = cell.id;
+                }
+            }
+        }
+        Table {
+            sequence,
+            cpu_cell: assignment.owners(self.machine.topology.nr_cpu_ids()),
+            slot_cell,
+            policies,
+        }
+    }
+
+    /// Picks up tasks that a late decision left in a queue without CPUs.
+    pub fn sweep(&mut self) {
+        if let Err(error) = doors::drain_orphans(self.object) {
+            debug!("queues without CPUs were not looked at: {error}");
+        }
+    }
+
+    /// Publishes the statistics of this moment.
+    pub fn report(&mut self, host: &mut dyn Host) {
+        match self.metrics(host) {
+            Ok(metrics) => host.publish(&metrics),
+            Err(error) => tracing::warn!("no statistics this time: {error:#}"),
+        }
+    }
+
+    fn metrics(&mut self, host: &mut dyn Host) -> Result<Metrics, SeamError> {
+        let totals = doors::totals(self.object)?;
+        self.observe(false)?;
+        report::metrics(self, &totals, host.now_ns(), host.cpu_busy_pct())
+    }
+
+    /// Sums of all members since the attachment.
+    pub(crate) fn sums(&self) -> (Counters, u64) {
+        let sum = |(counters, borrowed_ns): (Counters, u64), member: &Member| {
+            (counters + member.live.counters, borrowed_ns + member.live.borrowed_ns)
+        };
+        self.tenants.iter().fold((Counters::default(), 0), sum)
+    }
+
+    /// Keeps the counters of this attachment for the next one.
+    pub fn retire(&mut self) {
+        if let Err(error) = self.observe(false) {
+            run::lost(&error);
+        }
+        let (counters, borrowed_ns) = self.sums();
+        self.running.counters = self.running.counters + counters;
+        self.running.borrowed_ns += borrowed_ns;
+        match doors::totals(self.object) {
+            Ok(totals) => self.running.no_context += totals.nr_no_context,
+            Err(error) => run::lost(&error),
+        }
+    }
+}
+
+/// CPUs for a demand, so that a task which wakes seldom finds none idle: the square-root rule of staffing for queues, by
+/// which the spread of the number of runnable tasks grows with the root of its mean. Below one CPU in proportion, lest many
+/// small cells claim more than they could ever use.
+fn with_headroom(demand: f64, factor: f64) -> f64 {
+    demand + factor * demand.max(0.0).sqrt().min(demand)
+}
+
+/// Thresholds of the assignment on this machine.
+pub(crate) fn params(machine: &Machine, options: &Options) -> Params {
+    let cool_down_ns = nanoseconds(options.cool_down);
+    Params { max_cells: kernel::max_cells(machine), cool_down_ns, ..Params::default() }
+}
+
+fn demand_params(options: &Options) -> DemandParams {
+    DemandParams {
+        half_life_ns: nanoseconds(options.demand_half_life),
+        threshold_cpus: options.rebalance_threshold,
+        cool_down_ns: nanoseconds(options.cool_down),
+        ..DemandParams::default()
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

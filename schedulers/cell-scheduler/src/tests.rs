@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The loop over a made-up BPF side: members come, work, go, and the tables follow.
+
+use std::time::Duration;
+
+use clap::Parser;
+use runtime::daemon::Ending;
+use runtime::exit::ExitRecord;
+use topology::Topology;
+
+use crate::cells::{Cell, CellId, CellKey};
+use crate::machine::Machine;
+use crate::options::Options;
+use crate::run::{Running, run};
+use crate::tenants::{Found, Tenant};
+use crate::weigher::TreeNode;
+
+mod fake;
+
+use fake::{FakeObject, ManualHost, Use};
+
+const SECOND: u64 = 1_000_000_000;
+
+fn tenant(inode: u64) -> Tenant {
+    let path = format!("tenant-{inode}");
+    Tenant {
+        key: CellKey::Cgroup { path: path.clone(), inode },
+        name: path,
+        cgroups: vec![inode],
+        template: Cell::new(CellId::ROOT),
+    }
+}
+
+fn found(inodes: &[u64]) -> Found {
+    Found { tenants: inodes.iter().map(|inode| tenant(*inode)).collect(), ..Found::default() }
+}
+
+struct Ran {
+    ending: Ending,
+    running: Running,
+}
+
+fn run_on(spec: &str, arguments: &[&str], object: &mut FakeObject, host: &mut ManualHost) -> Ran {
+    let options =
+        Options::try_parse_from([&["cell-scheduler"], arguments].concat()).expect("valid arguments");
+    let topology = Topology::from_spec(spec).expect("valid spec");
+    let machine = Machine::new(topology, options.max_cpus_per_queue).expect("CPUs");
+    let mut running = Running::default();
+    let ending = run(object, &machine, &options, host, &mut running).expect("halves that fit");
+    Ran { ending, running }
+}
+
+/// Every CPU is in exactly one cell in every table that ever counted; the fake checks the same when it is applied.
+fn assert_partitions(object: &FakeObject, cpus: usize) {
+    for (at, table) in object.applied.iter().enumerate() {
+        assert_eq!(table.sequence, at as u64 + 1);
+        assert!(table.cpu_cell[..cpus].iter().all(|cell| u32::from(*cell) < table.nr_cells), "table {at}");
+        assert!(
+            table.slot_cell[..table.nr_slots as usize].iter().all(|cell| u32::from(*cell) < table.nr_cells)
+        );
+    }
+}
+
+#[test]
+fn without_members_everything_is_cell_0() {
+    let mut object = FakeObject::new(8);
+    let mut host = ManualHost::new(Duration::from_secs(3), Vec::new());
+    let ran = run_on("2n2l2c1t", &[], &mut object, &mut host);
+    assert!(matches!(ran.ending, Ending::Shutdown));
+    assert_eq!(object.cpus_of(0), 8);
+    let last = host.published.last().expect("statistics");
+    assert_eq!((last.nr_cells, last.nr_members, last.nr_tasks), (1, 1, 3));
+    assert_eq!(last.cells[&0].cpus, "0-7");
+    assert_eq!((last.members["/"].nr_tasks, last.cells[&0].lent_ns), (3, 10));
+    // The very first figures come before any table of the loop's own.
+    let first = &host.published[0];
+    assert_eq!(
+        (first.sequence, first.cells[&0].cpus.as_str(), first.members["/"].cpus.as_str()),
+        (0, "0-7", "0-7")
+    );
+    assert!(object.searches > 20, "queues are looked after all the time: {}", object.searches);
+}
+
+#[test]
+fn a_member_that_works_gets_cpus_and_the_statistics_agree_with_the_table() {
+    let mut object = FakeObject::new(8);
+    object.uses.insert(10, Use { cpus: 5.0, waiting: 2.0 });
+    object.uses.insert(11, Use { cpus: 1.0, waiting: 0.0 });
+    let mut host = ManualHost::new(Duration::from_secs(20), vec![(0, Ok(found(&[10, 11])))]);
+    let ran = run_on("2n2l2c1t", &[], &mut object, &mut host);
+    assert_partitions(&object, 8);
+    assert!(object.cpus_of(10) >= 4 && object.cpus_of(10) > object.cpus_of(11), "{}", object.cpus_of(10));
+    assert!(object.cpus_of(11) >= 1);
+    assert_eq!((ran.running.rounds_failed, ran.running.discovery_errors), (0, 0));
+    let last = host.published.last().expect("statistics");
+    let member = &last.members["tenant-10"];
+    assert_eq!(member.cell, u64::from(object.cell_of(10)));
+    assert_eq!(last.cells[&(member.cell as u32)].nr_cpus, object.cpus_of(10) as u64);
+    assert!((4.5..5.5).contains(&member.utilisation) && member.demand > 5.0, "{member:?}");
+    assert_eq!(last.sequence, object.sequence);
+    assert_eq!(last.reconfigurations, object.applied.len() as u64);
+}
+
+#[test]
+fn steady_work_leaves_the_tables_alone() {
+    let mut object = FakeObject::new(8);
+    object.uses.insert(10, Use { cpus: 3.0, waiting: 1.0 });
+    object.uses.insert(11, Use { cpus: 3.0, waiting: 1.0 });
+    let mut host = ManualHost::new(Duration::from_secs(60), vec![(0, Ok(found(&[10, 11])))]);
+    run_on("2n2l2c1t", &[], &mut object, &mut host);
+    let settled = host.published[host.published.len() / 2].sequence;
+    assert_eq!(host.published.last().expect("statistics").sequence, settled);
+}
+
+#[test]
+fn a_cgroup_made_anew_under_its_path_counts_from_zero() {
+    let again = Tenant {
+        key: CellKey::Cgroup { path: "tenant-10".to_owned(), inode: 99 },
+        cgroups: vec![99],
+        ..tenant(10)
+    };
+    let mut object = FakeObject::new(8);
+    object.uses.insert(10, Use { cpus: 4.0, waiting: 0.0 });
+    let changes =
+        vec![(0, Ok(found(&[10]))), (10 * SECOND, Ok(Found { tenants: vec![again], ..Found::default() }))];
+    let mut host = ManualHost::new(Duration::from_secs(14), changes);
+    run_on("2n2l2c1t", &[], &mut object, &mut host);
+    assert_eq!(object.members.keys().copied().collect::<Vec<_>>(), [99]);
+    let before = host.published.iter().rfind(|metrics| metrics.at_ns < 10 * SECOND).expect("statistics");
+    assert!(before.members["tenant-10"].used_ns > 30 * SECOND);
+    // The old cgroup's time, counted under the same slot, is not the new one's.
+    assert_eq!(host.published.last().expect("statistics").members["tenant-10"].used_ns, 0);
+}
+
+#[test]
+fn members_that_are_gone_give_their_cpus_back() {
+    let mut object = FakeObject::new(8);
+    object.uses.insert(10, Use { cpus: 4.0, waiting: 4.0 });
+    let changes = vec![(0, Ok(found(&[10]))), (8 * SECOND, Ok(found(&[])))];
+    let mut host = ManualHost::new(Duration::from_secs(12), changes);
+    run_on("2n2l2c1t", &[], &mut object, &mut host);
+    assert!(object.members.is_empty());
+    assert_eq!(object.cpus_of(0), 8);
+    assert_eq!(host.published.last().expect("statistics").nr_members, 1);
+}
+
+#[test]
+fn more_members_than_cpus_share_cells() {
+    let inodes: Vec<u64> = (100..120).collect();
+    let mut object = FakeObject::new(4);
+    for inode in &inodes {
+        object.uses.insert(*inode, Use { cpus: 0.2, waiting: 0.1 });
+    }
+    let mut host = ManualHost::new(Duration::from_secs(10), vec![(0, Ok(found(&inodes)))]);
+    let ran = run_on("1n2l2c1t", &[], &mut object, &mut host);
+    assert_partitions(&object, 4);
+    assert!(inodes.iter().all(|inode| object.cpus_of(*inode) >= 1));
+    assert!(ran.running.merges > 0);
+    assert!(host.published.last().expect("statistics").members["tenant-100"].merged > 0);
+}
+
+#[test]
+fn members_beyond_the_limit_belong_to_everything_else() {
+    let mut object = FakeObject::new(8);
+    let mut host = ManualHost::new(Duration::from_secs(2), vec![(0, Ok(found(&[10, 11, 12, 13])))]);
+    run_on("2n2l2c1t", &["--max-members", "3"], &mut object, &mut host);
+    assert_eq!(object.members.len(), 2);
+    assert_eq!(host.published.last().expect("statistics").members_refused, 2);
+}
+
+#[test]
+fn a_look_that_fails_leaves_the_cells_as_they_were() {
+    let mut object = FakeObject::new(8);
+    object.uses.insert(10, Use { cpus: 4.0, waiting: 0.0 });
+    let lost = |at| (at * SECOND, Err("cgroup gone has vanished".to_owned()));
+    let changes = vec![(0, Ok(found(&[10]))), lost(5), lost(6), lost(7)];
+    let mut host = ManualHost::new(Duration::from_secs(10), changes);
+    let ran = run_on("2n2l2c1t", &[], &mut object, &mut host);
+    assert!(matches!(ran.ending, Ending::Shutdown));
+    assert_eq!(ran.running.discovery_errors, 3);
+    assert_eq!(object.members.len(), 1);
+    assert!(object.cpus_of(10) >= 3);
+}
+
+#[test]
+fn a_table_that_is_refused_is_tried_again() {
+    let mut object = FakeObject::new(8);
+    object.refuse_tables = true;
+    let mut host = ManualHost::new(Duration::from_secs(3), vec![(0, Ok(found(&[10])))]);
+    let ran = run_on("2n2l2c1t", &[], &mut object, &mut host);
+    assert!(ran.running.rounds_failed >= 5, "{}", ran.running.rounds_failed);
+    assert_eq!((object.sequence, host.published.last().expect("statistics").sequence), (0, 0));
+    object.refuse_tables = false;
+    let mut host = ManualHost::new(Duration::from_secs(3), vec![(0, Ok(found(&[10])))]);
+    run_on("2n2l2c1t", &[], &mut object, &mut host);
+    assert_eq!(object.sequence, 1);
+}
+
+/// One task that finds no other queue neither hides the others nor keeps the loop busy.
+#[test]
+fn queues_without_cpus_are_emptied() {
+    let mut object = FakeObject::new(8);
+    object.orphans.extend([(3, 5), (9, 2), (10, 1)]);
+    let mut host = ManualHost::new(Duration::from_secs(1), Vec::new());
+    run_on("2n2l2c1t", &[], &mut object, &mut host);
+    assert_eq!(object.drained, 5);
+}
+
+#[test]
+fn a_round_that_fails_is_skipped() {
+    let mut object = FakeObject::new(8);
+    object.fail_totals = true;
+    let mut host = ManualHost::new(Duration::from_secs(3), Vec::new());
+    let ran = run_on("2n2l2c1t", &[], &mut object, &mut host);
+    assert!(matches!(ran.ending, Ending::Shutdown));
+    assert_eq!(ran.running.rounds_failed, ran.running.rounds);
+    assert!(ran.running.rounds >= 5 && host.published.is_empty());
+}
+
+#[test]
+fn policies_reach_the_table() {
+    let selfish = Tenant { template: Cell { lend: false, ..Cell::new(CellId::ROOT) }, ..tenant(10) };
+    for (arguments, flags) in [(&[][..], abi_flags(false, true)), (&["--no-borrowing"][..], 0)] {
+        let mut object = FakeObject::new(8);
+        object.uses.insert(10, Use { cpus: 4.0, waiting: 2.0 });
+        let changes = vec![(0, Ok(Found { tenants: vec![selfish.clone()], ..Found::default() }))];
+        let mut host = ManualHost::new(Duration::from_secs(5), changes);
+        run_on("2n2l2c1t", arguments, &mut object, &mut host);
+        let cell = usize::from(object.cell_of(10));
+        assert!(cell > 0);
+        assert_eq!(object.table().cell_flags[cell], flags, "{arguments:?}");
+    }
+}
+
+fn abi_flags(lend: bool, borrow: bool) -> u8 {
+    use crate::kernel::abi::{cs_cell_flags_CS_CELL_BORROW, cs_cell_flags_CS_CELL_LEND};
+    let lend = if lend { cs_cell_flags_CS_CELL_LEND } else { 0 };
+    let borrow = if borrow { cs_cell_flags_CS_CELL_BORROW } else { 0 };
+    (lend | borrow) as u8
+}
+
+#[test]
+fn weights_become_factors_unless_switched_off() {
+    let tree: Vec<TreeNode> = [(1, None, 100), (10, Some(1), 300), (11, Some(1), 100)]
+        .map(|(id, parent, weight)| TreeNode { id, parent, weight })
+        .into();
+    for (arguments, told) in [(&[][..], true), (&["--no-cgroup-weights"][..], false)] {
+        let mut object = FakeObject::new(2);
+        object.uses.insert(10, Use { cpus: 1.0, waiting: 3.0 });
+        object.uses.insert(11, Use { cpus: 1.0, waiting: 3.0 });
+        let mut host = ManualHost::new(Duration::from_secs(5), Vec::new());
+        host.tree = tree.clone();
+        run_on("1c2t", arguments, &mut object, &mut host);
+        assert_eq!(object.renewals > 0, told);
+        let ratio = f64::from(object.factors.get(&10).copied().unwrap_or(1024))
+            / f64::from(object.factors.get(&11).copied().unwrap_or(1024));
+        assert_eq!((2.7..3.3).contains(&ratio), told, "{ratio}");
+    }
+}
+
+#[test]
+fn the_kernel_ends_it() {
+    let mut object = FakeObject::new(8);
+    object.exit = Some(ExitRecord { kind: 1024, reason: "made up".to_owned(), ..ExitRecord::default() });
+    object.exit_after_ns = Some(SECOND);
+    let mut host = ManualHost::new(Duration::from_secs(30), Vec::new());
+    let ran = run_on("2n2l2c1t", &[], &mut object, &mut host);
+    assert!(matches!(ran.ending, Ending::Kernel(record) if record.kind == 1024));
+    assert!(fake::now_ns() < 2 * SECOND);
+}
