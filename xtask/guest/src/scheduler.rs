@@ -193,16 +193,26 @@ impl Scheduler {
         self.stop_after(context, 1..=1)
     }
 
+    /// As [`Self::stop`], with another time for the kernel's scheduler to be back.
+    pub fn stop_within(self, context: &mut Context, deadline: Duration) -> Result<()> {
+        self.detach(context, 1..=1, deadline)
+    }
+
     /// As [`Self::stop`], for a scheduler that may have attached `attachments` times.
-    pub fn stop_after(
+    pub fn stop_after(self, context: &mut Context, attachments: std::ops::RangeInclusive<u64>) -> Result<()> {
+        self.detach(context, attachments, DETACH_DEADLINE)
+    }
+
+    fn detach(
         mut self,
         context: &mut Context,
         attachments: std::ops::RangeInclusive<u64>,
+        deadline: Duration,
     ) -> Result<()> {
         self.require_on(context)?;
         let begin = Instant::now();
         self.signal(Signal::SIGINT)?;
-        let status = self.wait_until_gone(context, begin)?;
+        let status = self.wait_until_gone(context, begin, deadline)?;
         context.figure("detach_seconds", begin.elapsed().as_secs_f64());
         if status.code() != Some(0) {
             context.fail(format!(
@@ -228,7 +238,7 @@ impl Scheduler {
     pub fn kill(mut self, context: &mut Context) -> Result<()> {
         let begin = Instant::now();
         self.signal(Signal::SIGKILL)?;
-        let status = self.wait_until_gone(context, begin)?;
+        let status = self.wait_until_gone(context, begin, DETACH_DEADLINE)?;
         context.figure("takeover_seconds", begin.elapsed().as_secs_f64());
         context.require(status.signal() == Some(Signal::SIGKILL as i32), || {
             format!("the scheduler was to end by SIGKILL, it ended by {status}")
@@ -237,9 +247,14 @@ impl Scheduler {
         Ok(())
     }
 
-    fn wait_until_gone(&mut self, context: &mut Context, begin: Instant) -> Result<ExitStatus> {
+    fn wait_until_gone(
+        &mut self,
+        context: &mut Context,
+        begin: Instant,
+        deadline: Duration,
+    ) -> Result<ExitStatus> {
         let mut status = None;
-        let gone = context.wait_for(DETACH_DEADLINE, PAUSE, |_| {
+        let gone = context.wait_for(deadline, PAUSE, |_| {
             if status.is_none() {
                 status = self.child.try_wait()?;
             }

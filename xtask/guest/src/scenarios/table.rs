@@ -175,7 +175,7 @@ const TABLE: &[ScenarioInfo] = &[
         ..info("20", "8 hogs started in LLC 0, then unpinned", "every LLC used in 30 s", 8)
     },
     info("23", "work bound to a CPU beside solo hogs", "served within 5 s", 14).not_yet(NEW_SCHEDULERS),
-    info("24", "500 tasks bound to random subsets", "everybody runs; unload in 30 s", 25)
+    info("24", "500 tasks bound to random subsets", "everybody runs; the scheduler unloads", 25)
         .not_yet(NEW_SCHEDULERS),
     ScenarioInfo {
         schedulers: DOMAIN_BALANCER,
@@ -229,7 +229,7 @@ const TABLE: &[ScenarioInfo] = &[
         ..push(
             "P1",
             "4 hogs on 2 SMT cores, affinity widened",
-            "one per core in 3 s and for good; stopper threads no more often than changes of affinity alone make them",
+            "one per core in 3 s and for good; stopper threads woken by the changes of affinity only",
             35,
         )
     },
