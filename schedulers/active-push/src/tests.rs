@@ -42,7 +42,8 @@ fn every_counter_has_its_own_figure() {
         let mut object = FakeObject::new(8);
         object.counters.insert(counter, 7);
         let some = serde_json_values(&figures(&mut object));
-        let changed: Vec<&String> = some.iter().filter(|pair| !none.contains(pair)).map(|(name, _)| name).collect();
+        let changed: Vec<&String> =
+            some.iter().filter(|pair| !none.contains(pair)).map(|(name, _)| name).collect();
         assert_eq!(changed.len(), 1, "counter {counter} shows in {changed:?}");
         seen.push(changed[0].clone());
     }
@@ -55,7 +56,10 @@ fn every_counter_has_its_own_figure() {
 fn serde_json_values(metrics: &Metrics) -> Vec<(String, String)> {
     let text = format!("{metrics:?}");
     let fields = text.trim_start_matches("Metrics { ").split(", ");
-    fields.filter_map(|field| field.split_once(": ")).map(|(name, value)| (name.into(), value.into())).collect()
+    fields
+        .filter_map(|field| field.split_once(": "))
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect()
 }
 
 #[test]
@@ -113,7 +117,8 @@ fn bad_options_are_refused() {
         ["--migration-cost-us", "soon"],
         ["--topology", "2n"],
     ] {
-        let error = Options::try_parse_from([&["active-push"], &arguments[..]].concat()).expect_err("bad value");
+        let error =
+            Options::try_parse_from([&["active-push"], &arguments[..]].concat()).expect_err("bad value");
         assert_eq!(error.exit_code(), 2, "{arguments:?}");
     }
     assert!(Options::try_parse_from(["active-push", "--prompt", "--no-push"]).is_err());

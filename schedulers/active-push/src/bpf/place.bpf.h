@@ -199,7 +199,7 @@ void BPF_STRUCT_OPS(active_push_enqueue, struct task_struct *p, u64 enq_flags)
 {
 	struct task_ctx *tctx = task_ctx(p);
 	s32 cpu = scx_bpf_task_cpu(p);
-	bool rescue;
+	bool rescue, stays;
 
 	if (!tctx) {
 		scx_bpf_dsq_insert(p, SCX_DSQ_GLOBAL, conf.slice_ns, enq_flags);
@@ -207,6 +207,7 @@ void BPF_STRUCT_OPS(active_push_enqueue, struct task_struct *p, u64 enq_flags)
 		return;
 	}
 	rescue = tctx->stopped && tctx->preempted && !conf.no_push;
+	stays = tctx->stopped && tctx->own_successor && !rescue;
 	tctx->stopped = 0;
 	tctx->preempted = 0;
 	if (tctx->push_target && push_arrive(p, tctx, cpu, enq_flags))
@@ -225,7 +226,7 @@ void BPF_STRUCT_OPS(active_push_enqueue, struct task_struct *p, u64 enq_flags)
 		return;
 	}
 	/* A wake-up has just been offered to the idle CPUs by select_cpu; every other path has not. */
-	if (!(enq_flags & SCX_ENQ_CPU_SELECTED) && may_move(p) && requeue_idle(p, tctx, cpu, rescue, enq_flags))
+	if (!(enq_flags & SCX_ENQ_CPU_SELECTED) && !stays && may_move(p) && requeue_idle(p, tctx, cpu, rescue, enq_flags))
 		return;
 	enqueue_on(p, cpu, enq_flags);
 }

@@ -264,6 +264,20 @@ __noinline u32 pull_queue(u32 src, u32 cpu, u32 max, bool hot_too, bool idle)
 	return result | moved;
 }
 
+/* The task that runs on `src` may run on `dst`: asking for one that may not would only end its slice for nothing. */
+__noinline int running_may_come(u32 src, u32 dst)
+{
+	struct task_struct *p;
+	int may = 0;
+
+	bpf_rcu_read_lock();
+	p = __COMPAT_scx_bpf_cpu_curr(src);
+	if (p)
+		may = bpf_cpumask_test_cpu(dst, p->cpus_ptr);
+	bpf_rcu_read_unlock();
+	return may;
+}
+
 /* A running task of the busiest group for this idle CPU. Returns the CPU that was asked, AP_NONE if none. */
 __noinline u32 find_push_source(u32 first, u32 nr, u32 cpu, u32 kind)
 {
@@ -279,7 +293,8 @@ __noinline u32 find_push_source(u32 first, u32 nr, u32 cpu, u32 kind)
 			continue;
 		if (kind == PUSH_MISFIT_TASK && (!cctx->misfit_util || capacity_of(other) >= capacity))
 			continue;
-		return other;
+		if (running_may_come(other, cpu))
+			return other;
 	}
 	return AP_NONE;
 }

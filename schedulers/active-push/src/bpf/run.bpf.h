@@ -100,8 +100,12 @@ void BPF_STRUCT_OPS(active_push_stopping, struct task_struct *p, bool runnable)
 	if (!runnable || !movable)
 		return;
 	tctx->stopped = 1;
-	/* No successor of ours and the slice was not simply over: a higher class took the CPU. */
-	tctx->preempted = !cctx->dispatched && !tctx->push_target;
+	/*
+	 * No successor of ours: a higher class took the CPU. A task that is on the local queue without having been dispatched
+	 * is a per-CPU kernel thread: it is short, and nobody should move for it.
+	 */
+	tctx->own_successor = scx_bpf_dsq_nr_queued(SCX_DSQ_LOCAL) > 0;
+	tctx->preempted = !cctx->dispatched && !tctx->own_successor && !tctx->push_target;
 	/* Without a slice the kernel lets the task pass through enqueue, where it can go elsewhere. */
 	if (tctx->push_target || !conf.no_push)
 		scx_bpf_task_set_slice(p, 0);

@@ -112,7 +112,8 @@ struct task_ctx {
 	u32 stopped;
 	/* 1: a higher class took that CPU. */
 	u32 preempted;
-	u32 pad;
+	/* 1: another task of ours was on the local queue. */
+	u32 own_successor;
 };
 
 struct {

@@ -21,11 +21,24 @@ struct Group {
 unsafe extern "C" {
     safe fn active_push_group_kind(group: &Group) -> u32;
     safe fn active_push_busier(a: &Group, b: &Group) -> bool;
-    safe fn active_push_heavier(a_load: u64, a_capacity: u64, b_load: u64, b_capacity: u64, pct: u32) -> bool;
-    safe fn active_push_move_helps(src: u64, src_capacity: u64, dst: u64, dst_capacity: u64, task: u64) -> bool;
+    safe fn active_push_heavier(a_load: u64, a_capacity: u64, b_load: u64, b_capacity: u64, pct: u32)
+    -> bool;
+    safe fn active_push_move_helps(
+        src: u64,
+        src_capacity: u64,
+        dst: u64,
+        dst_capacity: u64,
+        task: u64,
+    ) -> bool;
     safe fn active_push_evens_out(local: &Group, busiest: &Group) -> bool;
     safe fn active_push_fits(util: u64, capacity: u64) -> bool;
-    safe fn active_push_next_interval(interval: u64, min: u64, max: u64, moved: bool, all_pinned: bool) -> u64;
+    safe fn active_push_next_interval(
+        interval: u64,
+        min: u64,
+        max: u64,
+        moved: bool,
+        all_pinned: bool,
+    ) -> u64;
     safe fn active_push_newidle_cost(estimate: u64, measured: u64, limit: u64, decay_due: bool) -> u64;
     safe fn active_push_average_idle(average: u64, period: u64, max: u64) -> u64;
     safe fn active_push_latency_bucket(ns: u64, nr_buckets: u32) -> u32;
@@ -94,7 +107,10 @@ fn the_cost_rises_at_once_and_falls_slowly() {
 #[test]
 fn latency_buckets_are_powers_of_two() {
     let bucket = |us: u64| active_push_latency_bucket(us * 1000, 24);
-    assert_eq!([bucket(0), bucket(1), bucket(2), bucket(3), bucket(4), bucket(255), bucket(256)], [0, 1, 2, 2, 3, 8, 9]);
+    assert_eq!(
+        [bucket(0), bucket(1), bucket(2), bucket(3), bucket(4), bucket(255), bucket(256)],
+        [0, 1, 2, 2, 3, 8, 9]
+    );
     assert_eq!(bucket(65535), 16);
     assert_eq!(active_push_latency_bucket(u64::MAX, 24), 23);
 }

@@ -98,8 +98,9 @@ fn measure(context: &mut Context, rounds: usize) -> Result<Measured> {
         let robbed = |switch: &Switch| {
             switch.cpu == taken && switch.prev_pid == hog.as_raw() && switch.prev_state.starts_with('R')
         };
-        robberies += usize::from(switches.iter().any(robbed));
-        if wait > BOUND {
+        let met = switches.iter().any(robbed);
+        robberies += usize::from(met);
+        if wait > BOUND || (!met && robberies == 0) {
             context.keep_file(&format!("round-{round}.trace"), &text);
         }
         waits.push(wait);

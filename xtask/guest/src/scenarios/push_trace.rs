@@ -56,6 +56,8 @@ impl SwitchTrace {
         }
         trace.set("events/sched/sched_switch/filter", &filter)?;
         trace.set("events/sched/sched_switch/enable", "1")?;
+        trace.set("events/sched/sched_waking/filter", &format!("comm ~ \"{STOPPER}*\""))?;
+        trace.set("events/sched/sched_waking/enable", "1")?;
         trace.set("tracing_on", "1")?;
         Ok(trace)
     }
@@ -72,6 +74,7 @@ impl SwitchTrace {
         self.set("tracing_on", "0")?;
         let text = fs::read_to_string(self.directory.join("trace")).context("cannot read the trace")?;
         self.set("events/sched/sched_switch/enable", "0")?;
+        self.set("events/sched/sched_waking/enable", "0")?;
         ensure!(!lost_events(&text), "the trace buffer overflowed: the switches cannot be counted");
         Ok((text.lines().filter_map(parse_switch).collect(), text))
     }
@@ -98,6 +101,16 @@ pub fn parse_switch(line: &str) -> Option<Switch> {
         next_comm: next.strip_prefix("next_comm=")?[..comm_end - "next_comm=".len()].to_owned(),
         next_pid: after(next, "next_pid=")?.parse().ok()?,
     })
+}
+
+/// Who woke a stopper thread, once for each time: pids, 0 for an idle CPU.
+pub fn stopper_wakers(trace: &str) -> Vec<i32> {
+    let waker = |line: &str| {
+        let (head, _) = line.split_once(": sched_waking: comm=migration/")?;
+        // `name-PID [CPU] flags time`; a name may hold minus signs.
+        head.split_once('[')?.0.trim().rsplit_once('-')?.1.parse().ok()
+    };
+    trace.lines().filter_map(waker).collect()
 }
 
 /// How often a stopper thread got a CPU.
@@ -146,6 +159,14 @@ mod tests {
         assert_eq!((out.next_comm.as_str(), out.next_pid, out.at), ("migration/3", 30, 12.5));
         assert_eq!(parse_switch(BACK).expect("a switch").next_comm, "a b");
         assert_eq!(parse_switch("# entries-in-buffer/entries-written: 2/2   #P:8"), None);
+    }
+
+    #[test]
+    fn wakers_of_stoppers_are_told_apart() {
+        let text = "  my-hog-71      [003] d..4.    12.5: sched_waking: comm=migration/3 pid=30 prio=0 target_cpu=003\n \
+                    <idle>-0       [005] d.s4.    12.6: sched_waking: comm=migration/1 pid=20 prio=0 target_cpu=001\n";
+        assert_eq!(stopper_wakers(text), [71, 0]);
+        assert_eq!(stopper_wakers(OUT), Vec::<i32>::new());
     }
 
     #[test]

@@ -229,7 +229,7 @@ const TABLE: &[ScenarioInfo] = &[
         ..push(
             "P1",
             "4 hogs on 2 SMT cores, affinity widened",
-            "one per core in 3 s and for good; stopper threads woken by the changes of affinity only",
+            "one per core in 3 s and for good; stopper threads woken at most once per change of affinity, and once more",
             35,
         )
     },
