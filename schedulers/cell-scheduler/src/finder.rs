@@ -7,14 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use runtime::exit::UsageError;
-use topology::CpuSet;
 use tracing::{info, warn};
 
-use crate::cells::{Cell, CellId, CellKey};
-use crate::cgroups::{Child, Exclude, InotifyWatch, NoWatch, Parent, Watch};
+use crate::cgroups::{Exclude, InotifyWatch, NoWatch, Parent, Watch, by_config, each_child};
 use crate::config::Config;
 use crate::options::Options;
-use crate::tenants::{Found, Tenant};
+use crate::tenants::Found;
 use crate::weigher::TreeNode;
 
 /// What members are made of.
@@ -110,12 +108,10 @@ impl Finder {
             Source::File { .. } => parent.walk(&Exclude::default()),
         };
         let scan = scan.map_err(|error| error.to_string())?;
-        let tenants = match &self.source {
-            Source::File { config, .. } => from_config(config, &scan.children),
-            _ => scan.children.iter().map(from_child).collect(),
-        };
-        let warnings = scan.warnings.iter().map(ToString::to_string).collect();
-        Ok(Found { tenants, root: None, warnings })
+        Ok(match &self.source {
+            Source::File { config, .. } => by_config(config, &scan),
+            _ => each_child(&scan),
+        })
     }
 
     /// The whole hierarchy with its weights, parents first; empty if it cannot be read.
@@ -132,37 +128,6 @@ fn watch(directory: &Path) -> Box<dyn Watch> {
             Box::new(NoWatch)
         }
     }
-}
-
-fn from_child(child: &Child) -> Tenant {
-    let key = CellKey::Cgroup { path: child.path.clone(), inode: child.inode };
-    let template = Cell { weight: child.weight, cpuset: child.cpuset.clone(), ..Cell::new(CellId::ROOT) };
-    Tenant { key, name: child.path.clone(), cgroups: vec![child.inode], template }
-}
-
-/// The cells of a file with the cgroups that are there now. One without any is a cell still, without demand.
-fn from_config(config: &Config, cgroups: &[Child]) -> Vec<Tenant> {
-    let tenant = |(index, cell): (usize, &crate::config::CellConfig)| {
-        let mine: Vec<&Child> =
-            cgroups.iter().filter(|child| config.cell_of(&child.path) == Some(index)).collect();
-        // Where any of its cgroups may run, the cell may have CPUs.
-        let cpusets: Option<Vec<&CpuSet>> = mine.iter().map(|child| child.cpuset.as_ref()).collect();
-        let union = |cpusets: Vec<&CpuSet>| cpusets.into_iter().cloned().reduce(|all, one| all.union(&one));
-        let cpuset = cpusets.and_then(union);
-        let template = Cell {
-            weight: cell.weight.unwrap_or_else(|| mine.first().map_or(100, |child| child.weight)),
-            min_cpus: cell.min_cpus,
-            max_cpus: cell.max_cpus,
-            cpuset,
-            lend: cell.lend,
-            borrow: cell.borrow,
-            llc: cell.llc,
-            ..Cell::new(CellId::ROOT)
-        };
-        let cgroups = mine.iter().map(|child| child.inode).collect();
-        Tenant { key: CellKey::Named(cell.name.clone()), name: cell.name.clone(), cgroups, template }
-    };
-    config.cells.iter().enumerate().map(tenant).collect()
 }
 
 /// The hierarchy mounted at `root`, parents first.

@@ -14,7 +14,7 @@ mod tests;
 use std::io;
 use std::path::PathBuf;
 
-pub use discover::{Discovery, Source, by_config, each_child};
+pub use discover::{by_config, each_child};
 pub use scan::{Child, Exclude, Parent, Scan};
 pub use watch::{InotifyWatch, NoWatch, Watch};
 

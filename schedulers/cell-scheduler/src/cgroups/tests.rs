@@ -131,26 +131,20 @@ fn a_scan_beside_a_storm_of_removals_never_fails() {
 }
 
 #[test]
-fn discovery_tells_changes_only() {
+fn each_child_is_a_member_with_its_weight_and_cpuset() {
     let root = tempfile::tempdir().unwrap();
     cgroup(root.path(), "web", &[("cpu.weight", "300"), ("cpuset.cpus.effective", "0-3")]);
     let parent = Parent::open_anywhere(root.path()).unwrap();
-    let watch = Box::new(InotifyWatch::new(root.path()).unwrap());
-    let mut discovery = Discovery::new(parent, Source::Children(Exclude::default()), watch);
-    let first = discovery.look(true).unwrap().unwrap();
+    let look = || each_child(&parent.scan(&Exclude::default()).unwrap());
+    let first = look();
     let [web] = &first.tenants[..] else { panic!("{first:?}") };
     assert!(matches!(&web.key, CellKey::Cgroup { path, inode } if path == "web" && web.cgroups == [*inode]));
     assert_eq!((web.template.weight, web.template.cpuset.clone()), (300, CpuSet::parse_list("0-3").ok()));
-    assert_eq!(discovery.look(true).unwrap(), None, "nothing has changed");
+    assert_eq!(look(), first, "nothing has changed");
     cgroup(root.path(), "batch", &[]);
-    assert_eq!(discovery.look(false).unwrap().unwrap().tenants.len(), 2);
-    assert_eq!(discovery.look(false).unwrap(), None);
-    // A value has changed: no event tells of it, the periodic look does.
+    assert_eq!(look().tenants.len(), 2);
     cgroup(root.path(), "web", &[("cpu.weight", "30000")]);
-    assert_eq!(discovery.look(true).unwrap().unwrap().tenants[1].template.weight, 10_000);
-    discovery.forget();
-    assert!(discovery.look(true).unwrap().is_some());
-    assert!(!discovery.reload().unwrap());
+    assert_eq!(look().tenants[1].template.weight, 10_000);
 }
 
 #[test]
@@ -167,10 +161,10 @@ fn configured_cells_take_in_what_lies_below_their_members() {
                 [[cell]]\nname = \"absent\"\ncgroups = [\"absent\"]\n";
     fs::write(&file, text).unwrap();
     let parent = Parent::open_anywhere(root.path()).unwrap();
-    let source = Source::Configured(file.clone(), Config::load(&file).unwrap());
-    let mut discovery = Discovery::new(parent.clone(), source, Box::new(NoWatch));
-    let found = discovery.look(true).unwrap().unwrap();
-    let [web, shop] = &found.tenants[..] else { panic!("{found:?}") };
+    let mut config = Config::load(&file).unwrap();
+    let look = |config: &Config| by_config(config, &parent.walk(&Exclude::default()).unwrap());
+    let found = look(&config);
+    let [web, shop, absent] = &found.tenants[..] else { panic!("{found:?}") };
     let inode = |path: &str| {
         let children = parent.walk(&Exclude::default()).unwrap().children;
         children.into_iter().find(|child| child.path == path).unwrap().inode
@@ -181,10 +175,13 @@ fn configured_cells_take_in_what_lies_below_their_members() {
     assert_eq!(web.template.cpuset, CpuSet::parse_list("2-5").ok());
     assert_eq!((shop.template.weight, shop.template.lend), (50, false));
 
+    assert!(absent.cgroups.is_empty() && absent.template.cpuset.is_none(), "{absent:?}");
+    assert_eq!(absent.template.weight, 100);
+
     fs::write(&file, "[[cell]]\nname = 1\n").unwrap();
-    assert!(discovery.reload().is_err());
-    assert_eq!(discovery.look(true).unwrap(), None, "the running configuration stays");
+    assert!(config.reload(&file).is_err());
+    assert_eq!(look(&config), found, "the running configuration stays");
     fs::write(&file, "[[cell]]\nname = \"all\"\ncgroups = [\"*\"]\n").unwrap();
-    assert!(discovery.reload().unwrap());
-    assert_eq!(discovery.look(true).unwrap().unwrap().tenants[0].cgroups.len(), 3);
+    assert!(config.reload(&file).unwrap());
+    assert_eq!(look(&config).tenants[0].cgroups.len(), 3);
 }

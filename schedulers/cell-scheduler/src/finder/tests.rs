@@ -4,8 +4,10 @@
 use std::fs;
 
 use tempfile::TempDir;
+use topology::CpuSet;
 
 use super::*;
+use crate::cells::CellKey;
 
 /// Directories by path, each with files.
 fn hierarchy(cgroups: &[(&str, &[(&str, &str)])]) -> TempDir {
