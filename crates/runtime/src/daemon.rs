@@ -9,7 +9,7 @@
 //! let mut machine = …;                                   // errors of the operator are told first
 //! daemon.prepare()?;
 //! loop {
-//!     let ending = kernel::with_scheduler(&machine, options, |object| {
+//!     let ending = kernel::with_scheduler(&kernel::setup(&machine, options)?, |object| {
 //!         daemon.attached("4 domains, 8 CPUs", &Metrics::meta())?;
 //!         run::run(object, &machine, options, &mut daemon.live, &mut totals)
 //!     })?;

@@ -3,7 +3,8 @@
 //!
 //! - [`seam`]: the one way a scheduler's userspace half reads and changes its BPF half; [`libbpf`] implements it over
 //!   a loaded kernel object.
-//! - [`setup`]: what is set in an object before it is loaded.
+//! - [`setup`]: what is set in an object before it is loaded; [`mod@skeleton`]: from there to the attached scheduler;
+//!   [`verifier`]: what loading cost.
 //! - [`preflight`], [`privileges`]: what must hold before attach, and what is given up after it.
 //! - [`exit`], [`report`]: documented exit statuses, the kernel's exit record, and how it is told to the operator.
 //! - [`signals`], [`clock`]: stopping, waiting, and time.
@@ -31,4 +32,6 @@ pub mod report;
 pub mod seam;
 pub mod setup;
 pub mod signals;
+pub mod skeleton;
 pub mod stats;
+pub mod verifier;

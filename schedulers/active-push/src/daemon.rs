@@ -26,7 +26,7 @@ pub fn schedule(options: &Options) -> Result<()> {
     daemon.prepare()?;
     let mut totals = Totals::default();
     loop {
-        let ending = kernel::with_scheduler(&machine, options, |object| {
+        let ending = kernel::with_scheduler(&kernel::setup(&machine, options)?, |object| {
             let cpus = machine.topology.online().len();
             let levels = machine.levels.iter().map(|level| level.name.as_str()).collect::<Vec<_>>().join(" ");
             let levels = if levels.is_empty() { "none" } else { &levels };

@@ -1,74 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Owns the BPF skeleton: opens, configures, loads and attaches it, and detaches it again.
 //!
-//! Skeleton types stop here. What the rest of the program sees is a [`BpfObject`] for as long as the scheduler is attached.
-
-use std::mem::MaybeUninit;
+//! Skeleton types stop here. What the rest of the program sees is a [`BpfObject`](runtime::seam::BpfObject) for as long as
+//! the scheduler is attached.
 
 use anyhow::{Result, ensure};
 use bytemuck::Zeroable;
-use libbpf_rs::OpenObject;
-use libbpf_rs::skel::{OpenSkel, Skel};
-use runtime::libbpf::{self, LibbpfObject};
-use runtime::seam::BpfObject;
 use runtime::setup::Setup;
-use scx_utils::{scx_ops_attach, scx_ops_load, scx_ops_open};
 
 use crate::machine::Machine;
 use crate::options::Options;
 
 pub mod abi;
 
-#[allow(
-    missing_docs,
-    clippy::all,
-    clippy::undocumented_unsafe_blocks,
-    clippy::allow_attributes_without_reason,
-    dead_code,
-    reason = "generated from the BPF object"
-)]
-mod skel {
-    include!(concat!(env!("OUT_DIR"), "/bpf_skel.rs"));
-}
-
-use skel::{BpfSkel, BpfSkelBuilder, OpenBpfSkel};
-
-/// Loads and attaches the scheduler, hands its BPF object to `work`, and detaches when `work` is done. If this process
-/// dies inside, the kernel detaches by itself.
-///
-/// # Errors
-/// When the kernel refuses the object, its configuration or the attachment; whatever `work` fails with.
-pub fn with_scheduler<R>(
-    machine: &Machine,
-    options: &Options,
-    work: impl FnOnce(&mut dyn BpfObject) -> Result<R>,
-) -> Result<R> {
-    libbpf::log_while_loading();
-    let mut place = MaybeUninit::uninit();
-    let mut skel = load(&mut place, machine, options)?;
-    libbpf::log_while_attaching();
-    let link = scx_ops_attach!(skel, active_push)?;
-    let result =
-        LibbpfObject::new(skel.object()).map_err(Into::into).and_then(|mut object| work(&mut object));
-    drop(link);
-    result
-}
-
-fn load<'a>(
-    place: &'a mut MaybeUninit<OpenObject>,
-    machine: &Machine,
-    options: &Options,
-) -> Result<BpfSkel<'a>> {
-    let mut skel = scx_ops_open!(BpfSkelBuilder::default(), place, active_push, None)?;
-    apply(&mut skel, &setup(machine, options)?)?;
-    let skel = scx_ops_load!(skel, active_push, uei)?;
-    Ok(skel)
-}
-
-/// The compiled BPF object, as the skeleton embeds it.
-pub fn object_bytes() -> &'static [u8] {
-    include_bytes!(concat!(env!("OUT_DIR"), "/bpf.bpf.o"))
-}
+runtime::skeleton!(active_push, active_push_mut);
 
 /// What this machine and these options mean for the BPF object.
 ///
@@ -182,14 +127,6 @@ fn spans(machine: &Machine) -> Result<Vec<abi::ap_span>> {
         };
     }
     Ok(spans)
-}
-
-fn apply(skel: &mut OpenBpfSkel<'_>, setup: &Setup) -> Result<()> {
-    libbpf::apply(skel.open_object_mut(), setup)?;
-    let ops = skel.struct_ops.active_push_mut();
-    ops.flags = libbpf::ops_flags(setup);
-    ops.exit_dump_len = setup.exit_dump_len;
-    Ok(())
 }
 
 #[cfg(test)]

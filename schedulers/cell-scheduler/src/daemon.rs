@@ -31,7 +31,7 @@ pub fn schedule(options: &Options) -> Result<()> {
     daemon.prepare()?;
     let mut running = Running::default();
     loop {
-        let ending = kernel::with_scheduler(&machine, options, |object| {
+        let ending = kernel::with_scheduler(&kernel::setup(&machine, options)?, |object| {
             let cpus = machine.topology.online().len();
             let blocks = machine.blocks.len();
             daemon.attached(&format!("{cpus} CPUs, {blocks} caches"), &Metrics::meta())?;

@@ -32,7 +32,7 @@ pub fn schedule(options: &Options) -> Result<()> {
     let mut totals = Totals::default();
     let mut explain_printer = Printer::new(io::stdout());
     loop {
-        let ending = kernel::with_scheduler(&machine, options, |object| {
+        let ending = kernel::with_scheduler(&kernel::setup(&machine, options)?, |object| {
             let cpus = machine.topology.online().len();
             daemon.attached(&format!("{} domains, {cpus} CPUs", machine.domains.len()), &Metrics::meta())?;
             let mut host = LiveHost {

@@ -1,84 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Owns the BPF skeleton: opens, configures, loads and attaches it, and detaches it again.
 //!
-//! Skeleton types stop here. What the rest of the program sees is a [`BpfObject`] for as long as the scheduler is attached.
-
-use std::mem::MaybeUninit;
-use std::time::Instant;
+//! Skeleton types stop here. What the rest of the program sees is a [`BpfObject`](runtime::seam::BpfObject) for as long as
+//! the scheduler is attached.
 
 use anyhow::{Result, ensure};
-use libbpf_rs::OpenObject;
-use libbpf_rs::skel::{OpenSkel, Skel};
-use runtime::libbpf::{self, LibbpfObject};
-use runtime::seam::BpfObject;
 use runtime::setup::Setup;
-use scx_utils::{scx_ops_attach, scx_ops_load, scx_ops_open};
-use tracing::debug;
 
 use crate::machine::Machine;
 use crate::options::Options;
 
 pub mod abi;
-mod verifier;
 
-#[allow(
-    missing_docs,
-    clippy::all,
-    clippy::undocumented_unsafe_blocks,
-    clippy::allow_attributes_without_reason,
-    dead_code,
-    reason = "generated from the BPF object"
-)]
-mod skel {
-    include!(concat!(env!("OUT_DIR"), "/bpf_skel.rs"));
-}
-
-use skel::{BpfSkel, BpfSkelBuilder, OpenBpfSkel};
-
-/// Loads and attaches the scheduler, hands its BPF object to `work`, and detaches when `work` is done. If this process
-/// dies inside, the kernel detaches by itself.
-///
-/// # Errors
-/// When the kernel refuses the object, its configuration or the attachment; whatever `work` fails with.
-pub fn with_scheduler<R>(
-    machine: &Machine,
-    options: &Options,
-    work: impl FnOnce(&mut dyn BpfObject) -> Result<R>,
-) -> Result<R> {
-    libbpf::log_while_loading();
-    let mut place = MaybeUninit::uninit();
-    let mut skel = load(&mut place, machine, options)?;
-    libbpf::log_while_attaching();
-    let link = scx_ops_attach!(skel, domain_balancer)?;
-    let result =
-        LibbpfObject::new(skel.object()).map_err(Into::into).and_then(|mut object| work(&mut object));
-    drop(link);
-    result
-}
-
-fn load<'a>(
-    place: &'a mut MaybeUninit<OpenObject>,
-    machine: &Machine,
-    options: &Options,
-) -> Result<BpfSkel<'a>> {
-    let begin = Instant::now();
-    let mut skel = scx_ops_open!(BpfSkelBuilder::default(), place, domain_balancer, None)?;
-    apply(&mut skel, &setup(machine, options)?)?;
-    let opened = begin.elapsed();
-    let skel = scx_ops_load!(skel, domain_balancer, uei)?;
-    debug!(
-        "opened in {:.3} s, loaded in {:.3} s",
-        opened.as_secs_f64(),
-        (begin.elapsed() - opened).as_secs_f64()
-    );
-    verifier::log_cost(skel.object());
-    Ok(skel)
-}
-
-/// The compiled BPF object, as the skeleton embeds it.
-pub fn object_bytes() -> &'static [u8] {
-    include_bytes!(concat!(env!("OUT_DIR"), "/bpf.bpf.o"))
-}
+runtime::skeleton!(domain_balancer, domain_balancer_mut);
 
 /// What this machine and these options mean for the BPF object.
 ///
@@ -133,14 +67,6 @@ pub fn setup(machine: &Machine, options: &Options) -> Result<Setup> {
         ops_flags: vec!["SCX_OPS_ENQ_LAST"],
         exit_dump_len: options.common.exit_dump_len,
     })
-}
-
-fn apply(skel: &mut OpenBpfSkel<'_>, setup: &Setup) -> Result<()> {
-    libbpf::apply(skel.open_object_mut(), setup)?;
-    let ops = skel.struct_ops.domain_balancer_mut();
-    ops.flags = libbpf::ops_flags(setup);
-    ops.exit_dump_len = setup.exit_dump_len;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -13,16 +13,4 @@
     reason = "generated from a C header"
 )]
 
-include!(concat!(env!("OUT_DIR"), "/bpf_abi.rs"));
-
-/// Declares C structs as plain bytes.
-macro_rules! plain {
-    ($($name:ident),+) => {$(
-        // SAFETY: abi.h keeps these structs to integers and arrays of integers, so all-zero is a value.
-        unsafe impl bytemuck::Zeroable for $name {}
-        // SAFETY: repr(C), Copy, integers only, and free of padding (a test compares the size with the fields' sum).
-        unsafe impl bytemuck::Pod for $name {}
-    )+};
-}
-
-plain!(ap_level, ap_config, ap_place, ap_span, ap_cpu);
+runtime::abi!(ap_level, ap_config, ap_place, ap_span, ap_cpu);

@@ -23,7 +23,7 @@ fn the_object_takes_the_setup() {
     for spec in ["1c", "4c2t", "2n2l2c1t"] {
         let (_, setup) = configured(spec, &[]);
         let mut place = MaybeUninit::uninit();
-        let mut skel = BpfSkelBuilder::default().open(&mut place).expect("opening needs no rights");
+        let mut skel = skel::BpfSkelBuilder::default().open(&mut place).expect("opening needs no rights");
         apply(&mut skel, &setup).expect("object and setup are of one build");
     }
 }

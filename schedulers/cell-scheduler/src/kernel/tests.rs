@@ -27,7 +27,7 @@ fn configured(spec: &str, arguments: &[&str]) -> Configured {
     let topology = Topology::from_spec(spec).expect("valid spec");
     let machine = Machine::new(topology, options.max_cpus_per_queue).expect("a machine with CPUs");
     let mut place = MaybeUninit::uninit();
-    let mut skel = BpfSkelBuilder::default().open(&mut place).expect("opening needs no rights");
+    let mut skel = skel::BpfSkelBuilder::default().open(&mut place).expect("opening needs no rights");
     let setup = setup(&machine, &options).expect("every machine of these tests fits");
     apply(&mut skel, &setup).expect("object and setup are of one build");
     let ops = skel.struct_ops.cell_scheduler();

@@ -28,7 +28,7 @@ fn configured(spec: &str, arguments: &[&str]) -> Configured {
     let machine =
         Machine::new(topology, &options.domains, options.max_cpus_per_domain).expect("valid domains");
     let mut place = MaybeUninit::uninit();
-    let mut skel = BpfSkelBuilder::default().open(&mut place).expect("opening needs no rights");
+    let mut skel = skel::BpfSkelBuilder::default().open(&mut place).expect("opening needs no rights");
     let setup = setup(&machine, &options).expect("every machine of these tests fits");
     apply(&mut skel, &setup).expect("object and setup are of one build");
     let ops = skel.struct_ops.domain_balancer();

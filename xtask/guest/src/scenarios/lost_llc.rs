@@ -24,15 +24,16 @@ pub fn run(context: &mut Context) -> Result<()> {
     }
     let parent = tenants::parent(&[])?;
     let (shrinking, waiting) = (parent.child("shrinking", &[])?, parent.child("waiting", &[])?);
-    // One CPU is left for everything else.
-    configure(cpus - 1)?;
+    // One CPU is left for the other cell, and one for everything else.
+    let most = cpus - 2;
+    configure(most)?;
     let mut scheduler = Scheduler::start(context, &ARGUMENTS)?;
     let mut bound = Vec::new();
     for cache in &caches {
         bound.push(tenants::load(&shrinking, &vec![Job::spinner().on(cache); PER_CPU * cache.len()])?);
     }
-    let wide = tenants::settle(context, &mut scheduler, "the cell has all CPUs but one", |stats| {
-        Ok(tenants::find(stats, "shrinking")?.is_some_and(|tenant| tenant.cpus.len() == cpus - 1))
+    let wide = tenants::settle(context, &mut scheduler, "the cell has all CPUs but two", |stats| {
+        Ok(tenants::find(stats, "shrinking")?.is_some_and(|tenant| tenant.cpus.len() == most))
     })?;
     if wide.is_none() {
         return scheduler.stop(context);

@@ -5,16 +5,19 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use libbpf_rs::query::ProgInfoIter;
 use libbpf_rs::{Object, Program};
 use tracing::{Level, debug, enabled};
 
-/// Logs it, the dearest program first. A kernel that does not tell is no error: the line says so.
-pub fn log_cost(object: &Object) {
+/// Logs it, the dearest program first, after the times that opening and loading took. A kernel that does not tell is no
+/// error: the line says so.
+pub fn log_load(object: &Object, opened: Duration, loaded: Duration) {
     if !enabled!(Level::DEBUG) {
         return;
     }
+    debug!("opened in {:.3} s, loaded in {:.3} s", opened.as_secs_f64(), loaded.as_secs_f64());
     let names: BTreeMap<u32, String> = object
         .progs()
         .filter_map(|program| {
