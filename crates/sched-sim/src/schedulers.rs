@@ -3,6 +3,7 @@
 
 use anyhow::Result;
 
+use crate::active_push::{self, ActivePush};
 use crate::cell_scheduler::{self, CellScheduler};
 use crate::domain_balancer::{self, DomainBalancer};
 use crate::drive::Scheduler;
@@ -11,9 +12,10 @@ use crate::drive::Scheduler;
 type Make = fn(&[String]) -> Result<Box<dyn Scheduler>>;
 
 /// Name, and how it is made.
-const TABLE: [(&str, Make); 2] = [
+const TABLE: [(&str, Make); 3] = [
     (::domain_balancer::NAME, |words| Ok(Box::new(DomainBalancer::new(domain_balancer::options(words)?)))),
     (::cell_scheduler::NAME, |words| Ok(Box::new(CellScheduler::new(cell_scheduler::options(words)?)))),
+    (::active_push::NAME, |words| Ok(Box::new(ActivePush::new(active_push::options(words)?)))),
 ];
 
 /// Their names.

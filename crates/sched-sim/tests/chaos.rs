@@ -153,6 +153,15 @@ fn options(rng: &mut Rng, scheduler: &str) -> Vec<String> {
             &["--max-cpus-per-domain", "3", "--interval", "0.05"],
             &["--no-load-balance"],
         ],
+        "active-push" => &[
+            &[],
+            &["--prompt"],
+            &["--no-push"],
+            &["--slice-us", "1000", "--migration-cost-us", "0", "--spread-after-us", "0"],
+            &["--request-expiry-us", "200"],
+            &["--level", "all:push-failures=0,cache-nice-tries=0,min-interval-ms=1,max-interval-ms=1"],
+            &["--level", "all:busy-factor=1", "--max-moves", "4"],
+        ],
         _ => &[&[]],
     };
     one_of(rng, sets).iter().map(|&word| word.to_owned()).collect()

@@ -298,25 +298,25 @@ fn cpu_curr(ctx: &mut C<'_>, [cpu, ..]: [u64; 5]) -> R {
         ctx.state.error(&format!("invalid CPU {cpu}"));
         return Ok(0);
     };
-    match curr {
-        Curr::Task(task) => give(ctx, Some(task)),
-        Curr::Idle => {
-            let fields = [("flags", u64::from(PF_IDLE | PF_KTHREAD)), ("prio", 120), ("static_prio", 120)];
-            ctx.state.objects.outsider(ctx.mem, "swapper", &fields).map(u64::from)
-        }
-        Curr::Rt => {
-            // SCHED_FIFO of priority 50.
-            let fields = [("pid", 1 << 22), ("prio", 49), ("static_prio", 120), ("policy", 1)];
-            ctx.state.objects.outsider(ctx.mem, "real-time", &fields).map(u64::from)
-        }
-    }
+    give_current(ctx, curr)
 }
 
 fn current(ctx: &mut C<'_>, _: [u64; 5]) -> R {
-    match ctx.state.cpus[ctx.state.this_cpu].curr {
-        Curr::Task(task) => give(ctx, Some(task)),
-        Curr::Idle | Curr::Rt => Err(Fault::violation("the current task is not one of the model's")),
-    }
+    let curr = ctx.state.cpus[ctx.state.this_cpu].curr;
+    give_current(ctx, curr)
+}
+
+fn give_current(ctx: &mut C<'_>, curr: Curr) -> R {
+    let (name, mut fields) = match curr {
+        Curr::Task(task) => return give(ctx, Some(task)),
+        Curr::Idle => {
+            ("swapper", vec![("flags", u64::from(PF_IDLE | PF_KTHREAD)), ("prio", 120), ("static_prio", 120)])
+        }
+        // SCHED_FIFO of priority 50.
+        Curr::Rt => ("real-time", vec![("pid", 1 << 22), ("prio", 49), ("static_prio", 120), ("policy", 1)]),
+    };
+    fields.push(("cpus_ptr", kernel_mask(ctx, "possible")?));
+    ctx.state.objects.outsider(ctx.mem, name, &fields).map(u64::from)
 }
 
 fn error(ctx: &mut C<'_>, [format, data, length, ..]: [u64; 5]) -> R {

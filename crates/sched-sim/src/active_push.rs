@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! active-push on the simulator: its object, and its own loop in virtual time.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ::active_push::kernel;
+use ::active_push::machine::Machine;
+use ::active_push::options::Options;
+use ::active_push::run::{self, Host, Totals};
+use ::active_push::stats::Metrics;
+use anyhow::Result;
+use runtime::daemon::Ending;
+use runtime::exit::ExitRecord;
+use runtime::signals::Wake;
+use sim::bpf::{Session, SimObject};
+use sim::report::Series;
+use topology::Topology;
+
+use crate::drive::{self, Attachment, Scheduler, World};
+
+/// Figures are taken so often at most, by time and over a run.
+const FIGURES_EVERY_NS: u64 = 50_000_000;
+const FIGURES: u64 = 400;
+
+/// What a run of the scheduler left behind.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// The last statistics.
+    pub metrics: Metrics,
+    /// Virtual time and statistics, some hundred times in a run.
+    pub history: Vec<(u64, Metrics)>,
+    /// Ends by the kernel, restarts included.
+    pub exits: Vec<ExitRecord>,
+}
+
+/// The scheduler with what it has learnt.
+pub struct ActivePush {
+    options: Options,
+    machine: Option<Machine>,
+    totals: Totals,
+    outcome: Outcome,
+}
+
+impl ActivePush {
+    /// Not attached yet.
+    pub fn new(options: Options) -> Self {
+        Self { options, machine: None, totals: Totals::default(), outcome: Outcome::default() }
+    }
+}
+
+impl Scheduler for ActivePush {
+    fn name(&self) -> &'static str {
+        ::active_push::NAME
+    }
+
+    fn prepare(&mut self, now: &Topology) -> Result<Attachment> {
+        let machine = Machine::new(now.clone(), &self.options)?;
+        let setup = kernel::setup(&machine, &self.options)?;
+        self.machine = Some(machine);
+        Ok(Attachment { object: kernel::object_bytes(), setup })
+    }
+
+    fn run(&mut self, object: &mut SimObject, world: &mut World) -> Result<Ending> {
+        let machine = self.machine.as_ref().expect("prepare came first");
+        let mut host = SimHost { world, outcome: &mut self.outcome };
+        Ok(run::run(object, machine, &mut host, &mut self.totals)?)
+    }
+
+    fn restarts(&mut self) {
+        self.totals.restarts += 1;
+    }
+
+    fn statistics(&self) -> Result<serde_json::Value> {
+        Ok(serde_json::to_value(&self.outcome.metrics)?)
+    }
+
+    fn series(&self) -> Vec<Series> {
+        let mut runnable: BTreeMap<usize, Vec<(u64, f64)>> = BTreeMap::new();
+        for (at, metrics) in &self.outcome.history {
+            for (&cpu, state) in &metrics.cpus {
+                runnable.entry(cpu).or_default().push((*at, state.running as f64));
+            }
+        }
+        let series = |(cpu, points)| Series { name: format!("tasks on CPU {cpu}"), points };
+        runnable.into_iter().map(series).collect()
+    }
+}
+
+/// Time and audience of the loop: the model's.
+struct SimHost<'a> {
+    world: &'a mut World,
+    outcome: &'a mut Outcome,
+}
+
+impl Host for SimHost<'_> {
+    fn now_ns(&self) -> u64 {
+        self.world.now_ns()
+    }
+
+    fn wait(&mut self, timeout: Duration) -> Wake {
+        self.world.wait(timeout)
+    }
+
+    fn cpu_busy_pct(&mut self) -> f64 {
+        self.world.cpu_busy_pct()
+    }
+
+    fn wants_metrics(&self) -> bool {
+        // Fine enough for a chart, however long the run.
+        let last = self.outcome.history.last().map_or(0, |(at, _)| *at);
+        self.world.now_ns() >= last + FIGURES_EVERY_NS.max(self.world.end_ns() / FIGURES)
+    }
+
+    fn publish(&mut self, metrics: &Metrics) {
+        self.outcome.history.push((self.world.now_ns(), metrics.clone()));
+        self.outcome.metrics = metrics.clone();
+    }
+}
+
+/// Options from the words of a command line (without the program's name).
+///
+/// # Errors
+/// As [`drive::parse`].
+pub fn options(words: &[String]) -> Result<Options> {
+    drive::parse(::active_push::NAME, words)
+}
+
+/// Attaches the scheduler to the session's model and lets its loop run to the end, attaching again as often as the loop of
+/// the real program would.
+///
+/// # Errors
+/// As [`drive::drive`].
+pub fn run(session: &Session, topology: &Topology, options: &Options) -> Result<Outcome> {
+    let mut scheduler = ActivePush::new(options.clone());
+    let exits = drive::drive(session, topology, &mut scheduler)?;
+    Ok(Outcome { exits, ..scheduler.outcome })
+}
