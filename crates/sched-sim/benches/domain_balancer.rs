@@ -24,7 +24,7 @@ fn attached(spec: &str, tasks: usize) -> Sim<BpfScheduler> {
     let machine = Machine::new(topology.clone(), &domains, options.max_cpus_per_domain).expect("domains");
     let setup = kernel::setup(&machine, &options).expect("a setup for the machine");
     let scheduler = BpfScheduler::load(kernel::object_bytes(), &setup, topology.nr_cpu_ids());
-    let workload = Workload::source(&format!("mixed:{tasks}"), topology.online().len());
+    let workload = Workload::source(&format!("mixed:{tasks}"), &topology);
     let mut sim = Sim::new(&topology, Config::default());
     workload.expect("a known workload").install(&mut sim);
     sim.attach(scheduler.expect("the object loads on the model")).expect("it attaches");

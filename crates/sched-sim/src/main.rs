@@ -122,7 +122,7 @@ impl Scene<'_> {
 fn simulate(arguments: &Arguments) -> Result<u8> {
     let topology = Topology::source(&arguments.topology)
         .map_err(|error| UsageError(format!("--topology {}: {error}", arguments.topology)))?;
-    let workload = Workload::source(&arguments.workload, topology.online().len())
+    let workload = Workload::source(&arguments.workload, &topology)
         .map_err(|error| UsageError(format!("--workload {}: {error}", arguments.workload)))?;
     let end_ns = u64::try_from(arguments.seconds.as_nanos()).unwrap_or(u64::MAX);
     let nr_cpu_ids = topology.nr_cpu_ids();

@@ -29,7 +29,7 @@ fn shared_queue(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(1)).sample_size(10);
     for (spec, tasks) in [("1n2l4c2t", 100), ("1n8l8c2t", 1000)] {
         let topology = Topology::from_spec(spec).expect("a valid machine");
-        let workload = Workload::source(&format!("mixed:{tasks}"), topology.online().len());
+        let workload = Workload::source(&format!("mixed:{tasks}"), &topology);
         let mut sim = Sim::new(&topology, Config::default());
         workload.expect("a known workload").install(&mut sim);
         sim.attach(SharedQueue::vtime()).expect("it attaches");

@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Numbers of the kernel's sched_ext interface that the model gives to schedulers, by their kernel names.
 
+/// Policies of tasks that sched_ext takes over: `SCHED_OTHER`,
+pub const SCHED_NORMAL: u32 = 0;
+/// the same for work that nobody waits for,
+pub const SCHED_BATCH: u32 = 3;
+/// and with the least weight there is.
+pub const SCHED_IDLE: u32 = 5;
+
 /// Default slice.
 pub const SCX_SLICE_DFL: u64 = 20_000_000;
 /// A slice that never ends.

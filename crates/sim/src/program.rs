@@ -43,6 +43,18 @@ impl Dist {
 
 /// Names a channel of the world: a counting semaphore whose waiters are served in order.
 pub type ChannelId = usize;
+/// A timer that keeps a beat over several steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beat {
+    /// Its number: of the task's own timers, or of those that all tasks share.
+    pub timer: usize,
+    /// From one beat to the next, ns.
+    pub period_ns: u64,
+    /// Every task that names it pushes it on.
+    pub shared: bool,
+    /// A beat that is missed is made up for; otherwise the next one counts from the moment it was missed.
+    pub absolute: bool,
+}
 /// Names a template of new tasks.
 pub type TemplateId = usize;
 
@@ -53,10 +65,14 @@ pub enum Step {
     Run(Dist),
     /// Works for ever.
     RunForever,
+    /// Works until that much time has passed, on whatever CPU and also while it waits for one.
+    RunFor(Dist),
     /// Sleeps.
     Sleep(Dist),
     /// Sleeps until a multiple of the period since the task's first such step; not at all when late.
     Periodic(u64),
+    /// Sleeps until the timer's next beat; the first one counts from the start of the task.
+    Beat(Beat),
     /// Takes a token of the channel; sleeps until there is one.
     Wait(ChannelId),
     /// Gives the channel one token, which wakes its first waiter.
@@ -65,6 +81,16 @@ pub enum Step {
     SignalSync(ChannelId),
     /// Gives the channel one token for each waiter.
     Broadcast(ChannelId),
+    /// Sleeps until it is notified; what was signalled before does not count (a condition variable).
+    Block(ChannelId),
+    /// Wakes the first waiter, if there is one.
+    Notify(ChannelId),
+    /// Takes the channel's only token, as [`Step::Wait`] does, but as a mutex: response times do not count from it.
+    Lock(ChannelId),
+    /// Gives the channel its only token; nothing happens if it has it.
+    Unlock(ChannelId),
+    /// Sleeps until so many tasks have come here; the last one wakes the others and goes on.
+    Barrier(ChannelId, usize),
     /// Repeats the steps so often (`None`: for ever).
     Loop(Option<u64>, Vec<Step>),
     /// One of the lists, chosen at random.
@@ -75,14 +101,20 @@ pub enum Step {
     Fork(TemplateId),
     /// Waits until all own children are gone.
     WaitChildren,
-    /// Changes its own affinity.
+    /// Changes its own affinity; CPUs that the machine does not have do not count.
     SetAffinity(Rc<CpuSet>),
     /// Draws its own affinity: so many CPUs in a row, at a random place.
     RandomAffinity(usize),
     /// Changes its own weight (100 is nice 0).
     SetWeight(u32),
+    /// Changes its own policy (`SCHED_*`); the weight goes with it by a step of its own.
+    SetPolicy(u32),
+    /// Moves itself to the cgroup of this number.
+    EnterCgroup(usize),
     /// From here (true) or up to here (false) it must not migrate.
     MigrateDisable(bool),
+    /// A unit of useful work begins: its response time counts from here.
+    Begin,
     /// One unit of useful work is complete; its response time counts from the token taken last, or from the previous
     /// completion.
     Done,

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use topology::CpuSet;
 
-use crate::abi::SCX_DSQ_INVALID;
+use crate::abi::{SCHED_NORMAL, SCX_DSQ_INVALID};
 use crate::events::CpuId;
 use crate::program::{Position, Program};
 use crate::rng::Rng;
@@ -44,6 +44,8 @@ pub struct TaskSpec {
     pub program: Rc<Program>,
     /// 1 to 10000; 100 is nice 0.
     pub weight: u32,
+    /// `SCHED_NORMAL`, `SCHED_BATCH` or `SCHED_IDLE`.
+    pub policy: u32,
     /// Allowed CPUs; `None`: all.
     pub cpus: Option<Rc<CpuSet>>,
     /// Index of its cgroup. A task that another one starts and that names the root here begins in its parent's cgroup.
@@ -57,7 +59,16 @@ pub struct TaskSpec {
 impl TaskSpec {
     /// A task of weight 100 that may run anywhere.
     pub fn new(name: &str, program: Rc<Program>) -> Self {
-        Self { name: name.to_owned(), program, weight: 100, cpus: None, cgroup: 0, kthread: false, group: 0 }
+        Self {
+            name: name.to_owned(),
+            program,
+            weight: 100,
+            policy: SCHED_NORMAL,
+            cpus: None,
+            cgroup: 0,
+            kthread: false,
+            group: 0,
+        }
     }
 }
 
@@ -86,6 +97,8 @@ pub struct Task {
     pub migration_disabled: u32,
     /// 1 to 10000.
     pub weight: u32,
+    /// `SCHED_NORMAL`, `SCHED_BATCH` or `SCHED_IDLE`.
+    pub policy: u32,
     /// Index of its cgroup.
     pub cgroup: usize,
     /// The cgroup as the scheduler sees it: the nearest one with the cpu controller.
@@ -124,6 +137,12 @@ pub struct Task {
     pub sleep_generation: u64,
     /// First and next release of its periodic steps.
     pub period_from: Option<(u64, u64)>,
+    /// When it starts.
+    pub starts_at: u64,
+    /// Its own timers that keep a beat: number and next beat.
+    pub beats: Vec<(usize, u64)>,
+    /// The token that it sleeps for is a unit of work.
+    pub awaits_work: bool,
     /// Start of the unit of work under way.
     pub unit_from: u64,
     /// Who made it.

@@ -174,4 +174,6 @@ pub struct World {
     pub templates: Vec<TaskSpec>,
     /// What happens outside.
     pub sources: Vec<Source>,
+    /// Timers that tasks share: number and next beat.
+    pub beats: Vec<(usize, u64)>,
 }

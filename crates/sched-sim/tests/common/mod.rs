@@ -44,8 +44,7 @@ impl<'a> Scene<'a> {
             Topology::from_spec(machine)
         };
         let topology = topology.unwrap_or_else(|error| panic!("{error}"));
-        let workload =
-            Workload::source(workload, topology.online().len()).unwrap_or_else(|error| panic!("{error}"));
+        let workload = Workload::source(workload, &topology).unwrap_or_else(|error| panic!("{error}"));
         Self { topology, workload, end_ns, config: Config::default(), words: &[] }
     }
 

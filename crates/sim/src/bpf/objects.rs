@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use bpf_vm::{Access, Addr, BtfError, Fault, Field, Memory};
 use topology::CpuSet;
 
+use crate::abi::SCHED_IDLE;
 use crate::bpf::cgroups::{CgroupObject, CssWalk};
 use crate::cgroup::{CgroupIdx, Cgroups};
 use crate::events::CpuId;
@@ -38,6 +39,7 @@ pub(crate) struct Layout {
     start_time: Field,
     comm: Field,
     prio: [Field; 2],
+    policy: Field,
     group_leader: Field,
     /// Of the struct that `scx_bpf_select_cpu_and` takes: prev_cpu, wake_flags, flags.
     pub select_cpu_args: [Field; 3],
@@ -67,6 +69,7 @@ impl Layout {
             start_time: field("start_time")?,
             comm: field("comm")?,
             prio: [field("prio")?, field("static_prio")?],
+            policy: field("policy")?,
             group_leader: field("group_leader")?,
             select_cpu_args: {
                 let field = |path: &str| memory.field("scx_bpf_select_cpu_and_args", path);
@@ -188,7 +191,9 @@ impl Objects {
             return Ok(());
         }
         memory.write(addr, &layout.scx_weight, entry.weight.into())?;
-        let prio = u64::from(priority(entry.weight));
+        memory.write(addr, &layout.policy, entry.policy.into())?;
+        // SCHED_IDLE goes by its weight alone.
+        let prio = if entry.policy == SCHED_IDLE { 120 } else { priority(entry.weight).into() };
         layout.prio.iter().try_for_each(|field| memory.write(addr, field, prio))?;
         memory.write(addr, &layout.flags, entry.flags.into())?;
         memory.write(addr, &layout.nr_allowed, entry.nr_allowed as u64)?;

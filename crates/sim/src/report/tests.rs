@@ -21,8 +21,9 @@ fn shares_are_capped_at_one_cpu() {
 
 fn run(workload: &str, spec: &str, costs: Costs) -> Sim<SharedQueue> {
     let config = Config { costs, timeline: 10_000, ..Config::default() };
-    let mut sim = Sim::new(&Topology::from_spec(spec).expect("good"), config);
-    Workload::source(workload, 4).expect("good").install(&mut sim);
+    let topology = Topology::from_spec(spec).expect("good");
+    let mut sim = Sim::new(&topology, config);
+    Workload::source(workload, &topology).expect("good").install(&mut sim);
     sim.attach(SharedQueue::vtime()).expect("init succeeds");
     sim.run_until(2000 * MS).unwrap_or_else(|violation| panic!("{violation}"));
     sim

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use topology::CpuSet;
 
-use crate::abi::{PF_EXITING, PF_KTHREAD, SCX_DEQ_SLEEP, SCX_DSQ_INVALID, SCX_SLICE_DFL, SCX_WAKE_SYNC};
+use crate::abi::{PF_EXITING, PF_KTHREAD, SCX_DEQ_SLEEP, SCX_DSQ_INVALID, SCX_SLICE_DFL};
 use crate::cgroup::{CgroupIdx, ROOT};
 use crate::events::{CpuId, Event};
 use crate::kernel::{Curr, Kernel, Within};
@@ -20,6 +20,8 @@ use crate::world::{Outside, Source};
 
 /// Steps without work that a task may do in a row before it is made to yield.
 const MAX_STEPS: usize = 10_000;
+/// Work between two looks at the clock of a task that works until a time.
+const LOOK_AT_CLOCK_NS: u64 = 32_000;
 
 /// What a step led to.
 pub(super) enum After {
@@ -34,6 +36,8 @@ impl<O: Ops> Sim<O> {
     pub fn add_task(&mut self, spec: &TaskSpec, at_ns: u64) -> TaskIdx {
         let cpu = self.kernel.this_cpu;
         let task = self.make_task(spec, cpu, None);
+        self.kernel.tasks[task].starts_at = at_ns;
+        self.kernel.tasks[task].unit_from = at_ns;
         self.introduce(task, false);
         self.sleep_until(task, at_ns);
         task
@@ -76,6 +80,7 @@ impl<O: Ops> Sim<O> {
             mask,
             migration_disabled: 0,
             weight: spec.weight.clamp(1, 10_000),
+            policy: spec.policy,
             cgroup,
             sched_cgroup,
             user_mask,
@@ -96,6 +101,9 @@ impl<O: Ops> Sim<O> {
             position: Position::new(Rc::clone(&spec.program)),
             sleep_generation,
             period_from: None,
+            starts_at: now,
+            beats: Vec::new(),
+            awaits_work: false,
             unit_from: now,
             parent,
             children: 0,
@@ -110,7 +118,7 @@ impl<O: Ops> Sim<O> {
         task
     }
 
-    fn sleep_until(&mut self, task: TaskIdx, at_ns: u64) {
+    pub(super) fn sleep_until(&mut self, task: TaskIdx, at_ns: u64) {
         self.next_sleep += 1;
         self.kernel.tasks[task].sleep_generation = self.next_sleep;
         self.kernel
@@ -120,14 +128,30 @@ impl<O: Ops> Sim<O> {
 
     pub(crate) fn timer(&mut self, task: TaskIdx, generation: u64) {
         let entry = &self.kernel.tasks[task];
-        if entry.place != Place::Sleeping || entry.sleep_generation != generation {
+        if entry.sleep_generation != generation {
             return;
+        }
+        if entry.place != Place::Sleeping {
+            return self.time_is_up(task);
         }
         // The timer belongs to the CPU the task slept on.
         let cpu = entry.cpu;
         self.kernel.this_cpu =
             if self.kernel.cpus[cpu].online { cpu } else { self.kernel.online.first().unwrap_or(cpu) };
         self.wake(task, 0);
+    }
+
+    /// The end of [`Step::RunFor`]: a task that waits for a CPU looks at the clock when it has one again.
+    fn time_is_up(&mut self, task: TaskIdx) {
+        let cpu = self.kernel.tasks[task].cpu;
+        if self.kernel.tasks[task].place != Place::Running {
+            self.kernel.tasks[task].remaining_ns = LOOK_AT_CLOCK_NS;
+            return;
+        }
+        self.kernel.this_cpu = cpu;
+        self.kernel.update_curr(cpu);
+        self.kernel.tasks[task].remaining_ns = 0;
+        self.work_done(cpu);
     }
 
     pub(crate) fn work_done(&mut self, cpu: CpuId) {
@@ -164,6 +188,12 @@ impl<O: Ops> Sim<O> {
                 entry.remaining_ns = u64::MAX;
                 After::Stop
             }
+            Step::RunFor(length) => {
+                entry.remaining_ns = u64::MAX;
+                let until = now + length.draw(&mut entry.rng);
+                self.sleep_until(task, until);
+                After::Stop
+            }
             Step::Sleep(length) => {
                 let until = now + length.draw(&mut entry.rng);
                 self.sleep_until(task, until);
@@ -171,15 +201,7 @@ impl<O: Ops> Sim<O> {
                 After::Stop
             }
             Step::Periodic(period) => self.periodic(cpu, task, period.max(1)),
-            Step::Wait(channel) => self.wait(cpu, task, channel),
-            Step::Signal(channel) => self.signal(channel, 0),
-            Step::SignalSync(channel) => self.signal(channel, SCX_WAKE_SYNC),
-            Step::Broadcast(channel) => {
-                for _ in 0..self.kernel.channels[channel].waiters.len() {
-                    self.signal(channel, 0);
-                }
-                After::Go
-            }
+            Step::Beat(beat) => self.beat(cpu, task, beat),
             Step::Yield => {
                 self.yields(cpu, task);
                 After::Stop
@@ -199,11 +221,11 @@ impl<O: Ops> Sim<O> {
                 self.exit_task(cpu, task);
                 After::Stop
             }
-            other => self.attribute_step(cpu, task, other),
+            other => self.meeting_step(cpu, task, other),
         }
     }
 
-    fn attribute_step(&mut self, cpu: CpuId, task: TaskIdx, step: Step) -> After {
+    pub(super) fn attribute_step(&mut self, cpu: CpuId, task: TaskIdx, step: Step) -> After {
         let now = self.kernel.now;
         let entry = &mut self.kernel.tasks[task];
         match step {
@@ -216,7 +238,14 @@ impl<O: Ops> Sim<O> {
                     group.response.add(took);
                 }
             }
+            Step::Begin => entry.unit_from = now,
+            // As set_user_nice() and rt-app do: what is so already is not set again.
+            Step::SetWeight(weight) if entry.weight == weight => {}
             Step::SetWeight(weight) => self.set_weight(task, weight),
+            Step::SetPolicy(policy) => {
+                entry.policy = policy;
+                entry.stale = true;
+            }
             Step::MigrateDisable(true) => {
                 entry.migration_disabled += 1;
                 entry.stale = true;
@@ -228,6 +257,8 @@ impl<O: Ops> Sim<O> {
                 self.leave_forbidden_cpu(task);
             }
             Step::SetAffinity(mask) => self.set_affinity(task, &mask),
+            // A cgroup that is gone, or a move that is refused, leaves it where it is.
+            Step::EnterCgroup(cgroup) => _ = self.move_task(task, cgroup).is_ok(),
             Step::RandomAffinity(width) => {
                 let mut rng = entry.rng.clone();
                 let mask = random_mask(&self.kernel.machine.all, width, &mut rng);
@@ -238,49 +269,6 @@ impl<O: Ops> Sim<O> {
         }
         // A change of affinity may have sent it away.
         if self.kernel.cpus[cpu].curr == Curr::Task(task) { After::Go } else { After::Stop }
-    }
-
-    fn periodic(&mut self, cpu: CpuId, task: TaskIdx, period: u64) -> After {
-        let now = self.kernel.now;
-        let entry = &mut self.kernel.tasks[task];
-        let (first, last) = entry.period_from.unwrap_or((now, now));
-        let next = last + period;
-        if next <= now {
-            // Late: the beat goes on from the next one that is still ahead.
-            let missed = (now - first) / period;
-            entry.period_from = Some((first, first + missed * period));
-            entry.unit_from = now;
-            return After::Go;
-        }
-        entry.period_from = Some((first, next));
-        entry.unit_from = next;
-        self.sleep_until(task, next);
-        self.block(cpu, task);
-        After::Stop
-    }
-
-    fn wait(&mut self, cpu: CpuId, task: TaskIdx, channel: usize) -> After {
-        if let Some(given) = self.kernel.channels[channel].tokens.pop_front() {
-            self.kernel.tasks[task].unit_from = given;
-            return After::Go;
-        }
-        self.kernel.channels[channel].waiters.push_back(task);
-        self.next_sleep += 1;
-        self.kernel.tasks[task].sleep_generation = self.next_sleep;
-        self.block(cpu, task);
-        After::Stop
-    }
-
-    pub(super) fn signal(&mut self, channel: usize, wake_flags: u64) -> After {
-        let now = self.kernel.now;
-        match self.kernel.channels[channel].waiters.pop_front() {
-            Some(waiter) => {
-                self.kernel.tasks[waiter].unit_from = now;
-                self.wake(waiter, wake_flags);
-            }
-            None => self.kernel.channels[channel].tokens.push_back(now),
-        }
-        After::Go
     }
 
     fn yields(&mut self, cpu: CpuId, task: TaskIdx) {
@@ -364,6 +352,7 @@ fn birthplace(
         (None, None) => ROOT,
     };
     let wanted = spec.cpus.clone().unwrap_or_else(|| Rc::clone(&kernel.machine.all));
+    debug_assert!(wanted.is_subset(&kernel.machine.all), "{} on {wanted}", spec.name);
     let mask = if spec.kthread || !kernel.cgroups.restricted(cgroup) {
         Rc::clone(&wanted)
     } else {

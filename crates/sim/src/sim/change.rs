@@ -16,8 +16,13 @@ use crate::task::{Place, TaskIdx};
 use crate::trace::{Stretch, What};
 
 impl<O: Ops> Sim<O> {
-    /// sched_setaffinity: no effect when the mask has no online CPU that the task's cpuset allows.
+    /// sched_setaffinity: no effect when the mask has no online CPU that the task's cpuset allows. CPUs that the machine does
+    /// not have are left out.
     pub fn set_affinity(&mut self, task: TaskIdx, mask: &Rc<CpuSet>) {
+        let mask = &match mask.is_subset(&self.kernel.machine.all) {
+            true => Rc::clone(mask),
+            false => Rc::new(mask.intersection(&self.kernel.machine.all)),
+        };
         let cgroup = self.kernel.tasks[task].cgroup;
         let allowed = if self.kernel.cgroups.restricted(cgroup) {
             Rc::new(mask.intersection(&self.kernel.cgroups.effective_cpuset(cgroup)))
@@ -26,7 +31,10 @@ impl<O: Ops> Sim<O> {
         };
         if allowed.intersects(&self.kernel.online) {
             self.kernel.tasks[task].user_mask = Rc::clone(mask);
-            self.apply_mask(task, &allowed);
+            // What is so already is not set again, and the scheduler is not told.
+            if *allowed != *self.kernel.tasks[task].mask {
+                self.apply_mask(task, &allowed);
+            }
         }
     }
 

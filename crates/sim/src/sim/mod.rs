@@ -4,6 +4,7 @@
 //! - [`schedule`](self): which task a CPU runs next, in the kernel's order;
 //! - `wake`: how a task becomes runnable;
 //! - `advance`: what tasks do when they run;
+//! - `meet`: how they wait for each other and for a time;
 //! - `change`: affinity, weight and CPUs that come and go;
 //! - `cgroups`: the tree changes and tasks move in it;
 //! - `real_time`: what real-time tasks and interrupts take;
@@ -17,6 +18,7 @@ mod attach;
 mod cgroups;
 mod change;
 mod check;
+mod meet;
 mod outside;
 mod real_time;
 mod reenqueue;

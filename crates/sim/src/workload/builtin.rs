@@ -3,6 +3,8 @@
 
 use std::rc::Rc;
 
+use topology::CpuSet;
+
 use crate::program::{Dist, Program, Step};
 use crate::task::TaskSpec;
 use crate::workload::Workload;
@@ -28,8 +30,9 @@ pub const NAMES: [&str; 13] = [
     "mixed",
 ];
 
-/// Adds a generator's tasks to a workload; `None` for an unknown name.
-pub(super) fn add(workload: &mut Workload, name: &str, cpus: usize, count: Option<usize>) -> Option<()> {
+/// Adds a generator's tasks to a workload for a machine with these CPUs; `None` for an unknown name.
+pub(super) fn add(workload: &mut Workload, name: &str, online: &CpuSet, count: Option<usize>) -> Option<()> {
+    let cpus = online.len();
     match name {
         "hogs" => hogs(workload, "hogs", count.unwrap_or(2 * cpus), &[100]),
         "weighted-hogs" => hogs(workload, "weighted-hogs", count.unwrap_or(4 * cpus), &[50, 100, 200, 400]),
@@ -39,10 +42,10 @@ pub(super) fn add(workload: &mut Workload, name: &str, cpus: usize, count: Optio
         "requests" => requests(workload, count.unwrap_or(4 * cpus), cpus),
         "make" => make(workload, count.unwrap_or(cpus + cpus / 4)),
         "tenants" => tenants(workload, count.unwrap_or(4), cpus),
-        "rt" => real_time(workload, count.unwrap_or(cpus), cpus),
+        "rt" => real_time(workload, count.unwrap_or(cpus), online),
         "affinity-storm" => affinity_storm(workload, count.unwrap_or(2 * cpus), cpus),
         "cgroup-storm" => cgroup_storm(workload, count.unwrap_or(2 * cpus)),
-        "one-domain" => one_domain(workload, count.unwrap_or(2 * cpus), cpus),
+        "one-domain" => one_domain(workload, count.unwrap_or(2 * cpus), online),
         "mixed" => mixed(workload, count.unwrap_or(8 * cpus)),
         _ => return None,
     }
@@ -145,7 +148,8 @@ fn tenants(workload: &mut Workload, count: usize, cpus: usize) {
 
 /// Hogs and per-CPU kernel threads; real-time work at random places and of one task that stays where it is, and interrupts,
 /// take the CPUs away.
-fn real_time(workload: &mut Workload, count: usize, cpus: usize) {
+fn real_time(workload: &mut Workload, count: usize, online: &CpuSet) {
+    let cpus = online.len();
     hogs(workload, "rt-victims", count, &[100]);
     let every = Dist::Exp(20 * MS / cpus.max(1) as u64);
     workload.sources.push((Outside::RealTime { cpu: None, every, length: Dist::Uniform(MS, 5 * MS) }, MS));
@@ -156,9 +160,9 @@ fn real_time(workload: &mut Workload, count: usize, cpus: usize) {
     let group = workload.group("kworkers");
     let body = vec![Step::Sleep(Dist::Exp(10 * MS)), Step::Run(Dist::Exp(50 * US)), Step::Done];
     let kworker = TaskSpec { kthread: true, ..spec("kworker", group, &forever(body)) };
-    for cpu in 0..cpus {
+    for (index, cpu) in online.iter().enumerate() {
         let own = Rc::new([cpu].into_iter().collect());
-        workload.tasks.push((TaskSpec { cpus: Some(own), ..kworker.clone() }, cpu as u64 * US));
+        workload.tasks.push((TaskSpec { cpus: Some(own), ..kworker.clone() }, index as u64 * US));
     }
 }
 
@@ -190,11 +194,11 @@ fn cgroup_storm(workload: &mut Workload, count: usize) {
 }
 
 /// Hogs that start on the first quarter of the machine and are set free after 100 ms.
-fn one_domain(workload: &mut Workload, count: usize, cpus: usize) {
+fn one_domain(workload: &mut Workload, count: usize, online: &CpuSet) {
     let first = workload.tasks.len();
     let group = workload.groups.len();
     hogs(workload, "one-domain", count, &[100]);
-    let quarter = Rc::new((0..(cpus / 4).max(1)).collect());
+    let quarter = Rc::new(online.iter().take((online.len() / 4).max(1)).collect());
     for (task, _) in &mut workload.tasks[first..] {
         task.cpus = Some(Rc::clone(&quarter));
     }

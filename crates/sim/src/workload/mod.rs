@@ -9,8 +9,10 @@ pub use builtin::NAMES;
 pub use rtapp::RtAppError;
 
 use std::path::Path;
+use std::rc::Rc;
 
 use thiserror::Error;
+use topology::{CpuSet, Topology};
 
 use crate::metrics::GroupMetrics;
 use crate::ops::Ops;
@@ -37,6 +39,8 @@ pub struct Workload {
     pub sources: Vec<(Outside, u64)>,
     /// Cgroups beside the root, which is 0: path and weight, parents first.
     pub cgroups: Vec<(String, u32)>,
+    /// It lasts so long at most, ns.
+    pub duration_ns: Option<u64>,
 }
 
 /// Why a workload cannot be had.
@@ -55,6 +59,16 @@ pub enum WorkloadError {
         name: String,
         /// What stood for the count.
         text: String,
+    },
+    /// A task that fits nowhere.
+    #[error("task '{name}' may use CPUs {cpus} only; the machine has {online}")]
+    NoCpu {
+        /// The task.
+        name: String,
+        /// Its CPUs.
+        cpus: String,
+        /// Those that there are.
+        online: String,
     },
     /// A file that cannot be read.
     #[error("cannot read {path}: {source}")]
@@ -75,17 +89,20 @@ pub enum WorkloadError {
 }
 
 impl Workload {
-    /// A workload for a machine of `cpus` CPUs: the path of an rt-app file, or generators such as `hogs:16+sleepers`.
+    /// A workload for a machine: the path of an rt-app file, or generators such as `hogs:16+sleepers`.
     ///
     /// # Errors
-    /// Names what is not understood.
-    pub fn source(text: &str, cpus: usize) -> Result<Self, WorkloadError> {
+    /// Names what is not understood, or which task may use no CPU of the machine.
+    pub fn source(text: &str, machine: &Topology) -> Result<Self, WorkloadError> {
+        let online = machine.online();
         let path = Path::new(text);
         if text.ends_with(".json") || text.contains('/') {
             let file = || text.to_owned();
             let bytes = std::fs::read_to_string(path)
                 .map_err(|source| WorkloadError::File { path: file(), source })?;
-            return rtapp::parse(&bytes).map_err(|source| WorkloadError::RtApp { path: file(), source });
+            let workload =
+                rtapp::parse(&bytes).map_err(|source| WorkloadError::RtApp { path: file(), source })?;
+            return workload.fitting(&online);
         }
         let mut workload = Self::default();
         for part in text.split('+') {
@@ -96,10 +113,25 @@ impl Workload {
             let bad =
                 || WorkloadError::Count { name: name.to_owned(), text: count.unwrap_or_default().to_owned() };
             let count = count.map(|count| count.parse::<usize>().map_err(|_| bad())).transpose()?;
-            builtin::add(&mut workload, name, cpus, count)
+            builtin::add(&mut workload, name, &online, count)
                 .ok_or_else(|| WorkloadError::Unknown { name: name.to_owned() })?;
         }
         Ok(workload)
+    }
+
+    /// What tasks may use is cut to the CPUs that there are.
+    fn fitting(mut self, online: &CpuSet) -> Result<Self, WorkloadError> {
+        let tasks = self.tasks.iter_mut().map(|(spec, _)| spec);
+        for spec in tasks.chain(&mut self.templates) {
+            let Some(cpus) = &spec.cpus else { continue };
+            let left = cpus.intersection(online);
+            if left.is_empty() {
+                let (name, cpus) = (spec.name.clone(), cpus.to_string());
+                return Err(WorkloadError::NoCpu { name, cpus, online: online.to_string() });
+            }
+            spec.cpus = Some(Rc::new(left));
+        }
+        Ok(self)
     }
 
     /// Puts it on a machine.

@@ -1,9 +1,50 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! JSON whose objects keep the order of their members: in rt-app files the order is the program.
+//! JSON whose objects keep the order of their members, repeated ones included: in rt-app files the order is the program.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+
+/// The text with comments blanked out (`/* */` and `//`), at the same lines and columns.
+pub(super) fn without_comments(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut characters = text.chars().peekable();
+    let blank = |c: char| if c == '\n' { c } else { ' ' };
+    let (mut quoted, mut escaped) = (false, false);
+    while let Some(c) = characters.next() {
+        if quoted {
+            quoted = c != '"' || escaped;
+            escaped = c == '\\' && !escaped;
+            out.push(c);
+            continue;
+        }
+        match (c, characters.peek()) {
+            ('/', Some('/')) => {
+                out.push(' ');
+                while let Some(c) = characters.next_if(|c| *c != '\n') {
+                    out.push(blank(c));
+                }
+            }
+            ('/', Some('*')) => {
+                out.push(' ');
+                let mut last = ' ';
+                out.extend(characters.next().map(blank));
+                for c in characters.by_ref() {
+                    out.push(blank(c));
+                    if (last, c) == ('*', '/') {
+                        break;
+                    }
+                    last = c;
+                }
+            }
+            _ => {
+                quoted = c == '"';
+                out.push(c);
+            }
+        }
+    }
+    out
+}
 
 /// A JSON value.
 #[derive(Clone, Debug, PartialEq)]

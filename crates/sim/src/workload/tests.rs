@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Every generator runs under a simple scheduler; rt-app files mean what they say, or say what is wrong.
+//! Every generator runs under a simple scheduler.
 
 use topology::Topology;
 
+use crate::Config;
 use crate::native::SharedQueue;
 use crate::sim::Sim;
 use crate::workload::{NAMES, Workload};
-use crate::{Config, Costs};
 
 const MS: u64 = 1_000_000;
 
-fn run(workload: &Workload, spec: &str, costs: Costs, ms: u64) -> Sim<SharedQueue> {
-    let mut sim = Sim::new(&Topology::from_spec(spec).expect("good"), Config { costs, ..Config::default() });
+fn machine(spec: &str) -> Topology {
+    Topology::from_spec(spec).expect("good")
+}
+
+fn run(workload: &Workload, topology: &Topology, ms: u64) -> Sim<SharedQueue> {
+    let mut sim = Sim::new(topology, Config { check_every: 1, ..Config::default() });
     workload.install(&mut sim);
     sim.attach(SharedQueue::vtime()).expect("init succeeds");
     let ended = sim.run_until(ms * MS).unwrap_or_else(|violation| panic!("{violation}"));
@@ -22,8 +26,9 @@ fn run(workload: &Workload, spec: &str, costs: Costs, ms: u64) -> Sim<SharedQueu
 #[test]
 fn every_generator_keeps_the_machine_busy() {
     for name in NAMES {
-        let workload = Workload::source(name, 8).unwrap_or_else(|error| panic!("{error}"));
-        let sim = run(&workload, "2l2c2t", Costs::default(), 500);
+        let machine = machine("2l2c2t");
+        let workload = Workload::source(name, &machine).unwrap_or_else(|error| panic!("{error}"));
+        let sim = run(&workload, &machine, 500);
         let busy = sim.kernel.metrics.busy_ns as f64 / (8.0 * 500.0 * MS as f64);
         assert!(busy > 0.2, "{name}: {busy}");
         let endless = matches!(name, "hogs" | "weighted-hogs" | "tenants" | "rt" | "one-domain");
@@ -34,59 +39,44 @@ fn every_generator_keeps_the_machine_busy() {
 
 #[test]
 fn generators_join_and_count() {
-    let workload = Workload::source("hogs:3+sleepers:5", 8).expect("good");
+    let workload = Workload::source("hogs:3+sleepers:5", &machine("8c")).expect("good");
     assert_eq!((workload.tasks.len(), workload.groups.len()), (8, 2));
     for (text, words) in [
         ("hugs", "unknown workload 'hugs'"),
         ("hogs:x", "'x' is no count"),
         ("a/b.json", "cannot read a/b.json"),
     ] {
-        let error = Workload::source(text, 8).expect_err("not understood").to_string();
+        let error = Workload::source(text, &machine("8c")).expect_err("not understood").to_string();
         assert!(error.contains(words), "{error}");
     }
 }
 
-fn rtapp(text: &str) -> Workload {
-    super::rtapp::parse(text).unwrap_or_else(|error| panic!("{error}"))
-}
-
 #[test]
-fn rtapp_tasks_run_as_written() {
-    let workload = rtapp(
-        r#"{"global": {"duration": 5, "calibration": "CPU0"},
-            "tasks": {"periodic": {"instance": 2, "cpus": [1], "loop": -1, "run": 2000, "timer": {"ref": "tick", "period": 10000}},
-                      "phased": {"loop": 3, "phases": {"b": {"loop": 2, "run": 1000, "sleep": 1000}, "a": {"run0": 500, "run1": 500}}}}}"#,
-    );
-    assert_eq!(workload.tasks.len(), 3);
-    let sim = run(&workload, "2c", Costs::none(), 1000);
-    let groups = &sim.kernel.metrics.groups;
-    assert!(groups[0].work_ns.abs_diff(400 * MS) <= 4 * MS, "20 % each of two: {}", groups[0].work_ns);
-    assert_eq!(groups[1].work_ns, 9 * MS, "three times two times 1 ms and 1 ms");
-    assert_eq!(sim.kernel.metrics.exits, 1);
-}
-
-#[test]
-fn rtapp_locks_exclude() {
-    let body = r#"{"lock": "m", "run": 1000, "unlock": "m"}"#;
-    let sim = run(&rtapp(&format!(r#"{{"tasks": {{"a": {body}, "b": {body}}}}}"#)), "2c", Costs::none(), 100);
-    assert!(sim.kernel.metrics.work_ns <= 101 * MS, "one at a time: {}", sim.kernel.metrics.work_ns);
-}
-
-#[test]
-fn rtapp_says_what_is_not_modelled() {
-    let cases = [
-        (r#"{"tasks": {"a": {"iorun": 5}}}"#, "'iorun' in task 'a' is not modelled"),
-        (r#"{"tasks": {"a": {"policy": "SCHED_FIFO"}}}"#, "'policy' in task 'a' must be SCHED_OTHER"),
-        (r#"{"tasks": {"a": {"run": -1}}}"#, "'run' in task 'a' must be a time"),
-        (r#"{"global": {"colour": 1}}"#, "'colour' in global is not modelled"),
-        (
-            r#"{"tasks": {"a": {"phases": {"p": {"mem": 1}}}}}"#,
-            "'mem' in phase 'p' of task 'a' is not modelled",
-        ),
-        ("[", "not JSON"),
-    ];
-    for (text, words) in cases {
-        let error = super::rtapp::parse(text).expect_err(text).to_string();
-        assert!(error.contains(words), "{error}");
+fn generators_use_the_cpus_that_there_are() {
+    let mut machine = machine("8c");
+    machine.cpus.iter_mut().step_by(2).for_each(|cpu| cpu.online = false);
+    let online = machine.online();
+    for name in NAMES {
+        let workload = Workload::source(name, &machine).unwrap_or_else(|error| panic!("{error}"));
+        let all = workload.tasks.iter().filter_map(|(spec, _)| spec.cpus.as_ref());
+        all.for_each(|cpus| assert!(cpus.is_subset(&online), "{name}: {cpus}"));
+        run(&workload, &machine, 50);
     }
+}
+
+#[test]
+fn a_file_is_fitted_to_the_machine() {
+    let path = std::env::temp_dir().join(format!("sim-fit-{}.json", std::process::id()));
+    let path = path.to_str().expect("a UTF-8 temporary folder");
+    let source = |cpus: &str, spec: &str| {
+        let text = format!(r#"{{"tasks": {{"a": {{"cpus": {cpus}, "run": 1000}}}}}}"#);
+        std::fs::write(path, text).expect("a writable temporary folder");
+        let workload = Workload::source(path, &machine(spec));
+        std::fs::remove_file(path).expect("it was there");
+        workload
+    };
+    let workload = source("[1, 9]", "2c").expect("one of them is there");
+    assert_eq!(workload.tasks[0].0.cpus.as_ref().map(ToString::to_string), Some("1".to_owned()));
+    let error = source("[4, 5]", "2c").expect_err("none of them is there").to_string();
+    assert_eq!(error, "task 'a' may use CPUs 4-5 only; the machine has 0-1");
 }
