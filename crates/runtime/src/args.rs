@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Command-line arguments that every scheduler has, and parsers they share.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{ArgAction, Args};
+
+use crate::openmetrics::parse_address;
+use crate::setup::Setup;
 
 #[cfg(test)]
 mod tests;
@@ -32,9 +36,21 @@ pub struct CommonArgs {
     #[arg(long, value_name = "PATH")]
     pub stats_socket: Option<PathBuf>,
 
+    /// Serve the statistics in the OpenMetrics format over HTTP, path /metrics; a PORT alone is on the loopback interface
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = parse_address, conflicts_with = "monitor")]
+    pub metrics: Option<SocketAddr>,
+
+    /// Schedule only tasks with policy SCHED_EXT and leave all others to the kernel's own scheduler
+    #[arg(long)]
+    pub partial: bool,
+
     /// Size of the debug dump that the kernel keeps when it ends the scheduler with an error, in bytes (0: 32768)
     #[arg(long, value_name = "BYTES", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=MAX_DUMP_BYTES))]
     pub exit_dump_len: u32,
+
+    /// For tests of the way out: never run the task PID, until the kernel's watchdog ends the scheduler after 10 s
+    #[arg(long, value_name = "PID", hide = true, value_parser = clap::value_parser!(i32).range(1..))]
+    pub forced_stall: Option<i32>,
 
     /// Log more (-v: debugging, -vv: traces)
     #[arg(short, long, action = ArgAction::Count)]
@@ -44,7 +60,25 @@ pub struct CommonArgs {
 /// Largest debug dump: 16 MiB.
 const MAX_DUMP_BYTES: i64 = 16 << 20;
 
+/// Read-only variable of every BPF object (`forced_stall.h`): the task that is never run.
+const FORCED_STALL: &str = "forced_stall_pid";
+/// How long the kernel's watchdog waits for a task whose stall is forced.
+const FORCED_STALL_TIMEOUT_MS: u32 = 10_000;
+
 impl CommonArgs {
+    /// The same setup with what these options ask for.
+    pub fn complete(&self, mut setup: Setup) -> Setup {
+        setup.exit_dump_len = self.exit_dump_len;
+        if self.partial {
+            setup.ops_flags.push("SCX_OPS_SWITCH_PARTIAL");
+        }
+        if let Some(pid) = self.forced_stall {
+            setup.read_only.push((FORCED_STALL, pid.to_ne_bytes().to_vec()));
+            setup.timeout_ms = FORCED_STALL_TIMEOUT_MS;
+        }
+        setup
+    }
+
     /// The statistics socket: the one given, else the default of `scheduler`.
     pub fn socket_path(&self, scheduler: &str) -> PathBuf {
         self.stats_socket.clone().unwrap_or_else(|| default_socket(scheduler))

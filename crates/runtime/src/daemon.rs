@@ -31,6 +31,7 @@ use crate::args::CommonArgs;
 use crate::clock::{Clock, MonotonicClock, Periodic};
 use crate::cpu_time::CpuTime;
 use crate::exit::{self, ExitRecord, KernelExit};
+use crate::openmetrics::{MetricsServer, MetricsSocket};
 use crate::preflight::{self, PreflightError, Roots};
 use crate::report::report_exit;
 use crate::signals::{Shutdown, Wake};
@@ -70,6 +71,8 @@ pub struct Daemon {
     common: CommonArgs,
     socket: Option<StatsSocket>,
     server: Option<StatsServer>,
+    metrics_socket: Option<MetricsSocket>,
+    metrics_server: Option<MetricsServer>,
     /// The world of the loop.
     pub live: Live,
 }
@@ -82,11 +85,15 @@ impl Daemon {
     pub fn install(name: &'static str, common: &CommonArgs) -> Result<Self, StartError> {
         let shutdown = Shutdown::install().map_err(StartError::Signals)?;
         let live = Live::new(shutdown, common);
-        Ok(Self { name, common: common.clone(), socket: None, server: None, live })
+        Ok(Self::new(name, common.clone(), live))
+    }
+
+    fn new(name: &'static str, common: CommonArgs, live: Live) -> Self {
+        Self { name, common, socket: None, server: None, metrics_socket: None, metrics_server: None, live }
     }
 
     /// Checks kernel, rights and that no other scheduler is attached, raises this process' priority, and takes the
-    /// statistics socket.
+    /// statistics socket and the address for metrics.
     ///
     /// # Errors
     /// [`StartError::Preflight`], [`StartError::Stats`].
@@ -94,6 +101,7 @@ impl Daemon {
         preflight::check(&Roots::default())?;
         priority::raise();
         self.socket = Some(StatsSocket::bind(&self.common.socket_path(self.name))?);
+        self.metrics_socket = self.common.metrics.map(MetricsSocket::bind).transpose()?;
         Ok(())
     }
 
@@ -109,6 +117,10 @@ impl Daemon {
                 warn!("going on with more rights than needed: {error}");
             }
             self.server = Some(socket.serve(self.live.feed.clone(), meta)?);
+        }
+        if let Some(socket) = self.metrics_socket.take() {
+            eprintln!("{} serves metrics at http://{}/metrics", self.name, socket.address());
+            self.metrics_server = Some(socket.serve(self.name, self.live.feed.clone(), meta)?);
         }
         Ok(())
     }
@@ -130,6 +142,7 @@ impl Daemon {
             eprintln!("{} detached", self.name);
         }
         self.server = None;
+        self.metrics_server = None;
         Ok(false)
     }
 }

@@ -8,7 +8,7 @@
 //! | 2 | bad usage: unknown option, bad option value |
 //! | 69 | this kernel has no sched_ext |
 //! | 70 | the kernel ended the scheduler with an error |
-//! | 73 | the statistics socket is in use or cannot be created |
+//! | 73 | the statistics socket or the metrics address is in use or cannot be had |
 //! | 75 | another scheduler is attached |
 //! | 77 | missing rights |
 //!
@@ -37,7 +37,7 @@ pub const USAGE: u8 = 2;
 pub const NO_SCHED_EXT: u8 = 69;
 /// The kernel ended the scheduler with an error.
 pub const KERNEL_ERROR: u8 = 70;
-/// The statistics socket is in use or cannot be created.
+/// The statistics socket or the metrics address is in use or cannot be had.
 pub const STATS_SOCKET: u8 = 73;
 /// Another scheduler is attached.
 pub const OTHER_SCHEDULER: u8 = 75;

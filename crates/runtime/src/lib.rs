@@ -8,13 +8,14 @@
 //! - [`preflight`], [`privileges`]: what must hold before attach, and what is given up after it.
 //! - [`exit`], [`report`]: documented exit statuses, the kernel's exit record, and how it is told to the operator.
 //! - [`signals`], [`clock`]: stopping, waiting, and time.
-//! - [`stats`]: the statistics server and the monitor that reads it.
+//! - [`stats`]: the statistics server and the monitor that reads it; [`openmetrics`]: the same figures over HTTP.
 //! - [`args`], [`logging`]: the command line and the log that all schedulers have in common.
 //! - [`program`], [`daemon`]: the shell around a scheduler's own work, so that a scheduler writes only its loop.
 //!
 //! Order in a scheduler's `main`: [`program::options`], [`logging::init`], [`daemon::Daemon::install`] (signals),
-//! [`daemon::Daemon::prepare`] (preflight, statistics socket), load and attach, [`daemon::Daemon::attached`] (rights given
-//! up, then the server: the first thread, because capabilities belong to threads), then the loop around
+//! [`daemon::Daemon::prepare`] (preflight, statistics socket and metrics address), load and attach,
+//! [`daemon::Daemon::attached`] (rights given up, then the servers: the first threads, because capabilities belong to threads),
+//! then the loop around
 //! [`daemon::Live::wait`].
 
 pub mod args;
@@ -24,6 +25,7 @@ pub mod daemon;
 pub mod exit;
 pub mod libbpf;
 pub mod logging;
+pub mod openmetrics;
 pub mod preflight;
 pub mod priority;
 pub mod privileges;

@@ -17,4 +17,6 @@ pub struct Setup {
     pub ops_flags: Vec<&'static str>,
     /// Size of the debug dump, bytes; 0 for the kernel's default.
     pub exit_dump_len: u32,
+    /// How long a runnable task may wait until the kernel ends the scheduler, ms; 0 for what the object says.
+    pub timeout_ms: u32,
 }

@@ -65,6 +65,9 @@ macro_rules! skeleton {
             let ops = skel.struct_ops.$ops_mut();
             ops.flags = $crate::libbpf::ops_flags(setup);
             ops.exit_dump_len = setup.exit_dump_len;
+            if setup.timeout_ms > 0 {
+                ops.timeout_ms = setup.timeout_ms;
+            }
             Ok(())
         }
     };

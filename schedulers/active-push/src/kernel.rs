@@ -45,7 +45,7 @@ pub fn setup(machine: &Machine, options: &Options) -> Result<Setup> {
     for at in &mut order[machine.order.len()..] {
         *at = u32::MAX;
     }
-    Ok(Setup {
+    Ok(options.common.complete(Setup {
         read_only: vec![
             ("conf", bytemuck::bytes_of(&config(machine, options, nr_cpu_ids)?).to_vec()),
             ("places", bytemuck::cast_slice(&places(machine)?).to_vec()),
@@ -56,8 +56,8 @@ pub fn setup(machine: &Machine, options: &Options) -> Result<Setup> {
         ops: "active_push",
         // A task that was asked to go passes through enqueue even when it is alone on its CPU.
         ops_flags: vec!["SCX_OPS_ENQ_LAST"],
-        exit_dump_len: options.common.exit_dump_len,
-    })
+        ..Setup::default()
+    }))
 }
 
 fn config(machine: &Machine, options: &Options, nr_cpu_ids: u32) -> Result<abi::ap_config> {

@@ -17,7 +17,7 @@ const SLICE_MAX_US: u64 = 1_000_000;
 #[command(name = crate::NAME, disable_version_flag = true)]
 #[command(
     after_help = "Exit status: 0 ended as asked; 1 unexpected failure; 2 bad usage; 69 kernel without sched_ext; \
-    70 ended by the kernel with an error; 73 statistics socket in use; 75 another scheduler is attached; 77 missing rights."
+    70 ended by the kernel with an error; 73 statistics socket or metrics address in use; 75 another scheduler is attached; 77 missing rights."
 )]
 pub struct Options {
     #[command(flatten)]

@@ -52,9 +52,9 @@ pub struct LevelMetrics {
     reason = "each field is described by its stat attribute, which becomes its documentation"
 )]
 pub struct CpuMetrics {
-    #[stat(desc = "Tasks that wait or run")]
+    #[stat(desc = "Tasks that wait or run", _om_gauge)]
     pub running: u64,
-    #[stat(desc = "Sum of their weights")]
+    #[stat(desc = "Sum of their weights", _om_gauge)]
     pub load: u64,
 }
 
@@ -69,13 +69,13 @@ pub struct CpuMetrics {
 pub struct Metrics {
     #[stat(desc = "Restarts in place after CPU hotplug")]
     pub restarts: u64,
-    #[stat(desc = "Time of these figures, ns of CLOCK_MONOTONIC")]
+    #[stat(desc = "Time of these figures, ns of CLOCK_MONOTONIC", _om_gauge)]
     pub at_ns: u64,
     #[stat(desc = "CPU time used by anybody since the last report, percent of all CPUs")]
     pub cpu_busy_pct: f64,
-    #[stat(desc = "Tasks that have a context, sleeping ones included")]
+    #[stat(desc = "Tasks that have a context, sleeping ones included", _om_gauge)]
     pub nr_tasks: u64,
-    #[stat(desc = "Tasks that wait or run, at the moment")]
+    #[stat(desc = "Tasks that wait or run, at the moment", _om_gauge)]
     pub nr_runnable: u64,
     #[stat(desc = "Wake-ups on their idle previous CPU")]
     pub wake_prev: u64,
@@ -133,13 +133,22 @@ pub struct Metrics {
     pub stale_target_busy: u64,
     #[stat(desc = "Requests that were not taken in time")]
     pub stale_expired: u64,
-    #[stat(desc = "Half of the pushed tasks left their CPU within this time of the request, us")]
+    #[stat(desc = "Half of the pushed tasks left their CPU within this time of the request, us", _om_gauge)]
     pub push_out_p50_us: u64,
-    #[stat(desc = "99 percent of the pushed tasks left their CPU within this time of the request, us")]
+    #[stat(
+        desc = "99 percent of the pushed tasks left their CPU within this time of the request, us",
+        _om_gauge
+    )]
     pub push_out_p99_us: u64,
-    #[stat(desc = "Half of the pushed tasks ran on their target within this time of the request, us")]
+    #[stat(
+        desc = "Half of the pushed tasks ran on their target within this time of the request, us",
+        _om_gauge
+    )]
     pub push_run_p50_us: u64,
-    #[stat(desc = "99 percent of the pushed tasks ran on their target within this time of the request, us")]
+    #[stat(
+        desc = "99 percent of the pushed tasks ran on their target within this time of the request, us",
+        _om_gauge
+    )]
     pub push_run_p99_us: u64,
     #[stat(desc = "Callbacks that met a task without context")]
     pub no_context: u64,

@@ -157,3 +157,12 @@ fn statistics_are_described() {
     let text = runtime::stats::describe(&Metrics::meta()).expect("consistent descriptions");
     assert!(text.contains("alb_pushed") && text.contains("rescued"), "{text}");
 }
+
+#[test]
+fn the_statistics_are_metrics() {
+    let figures = Metrics { push_arrived: 3, ..Default::default() };
+    let text = runtime::openmetrics::text(crate::NAME, &Metrics::meta(), &figures).expect("metrics");
+    for line in ["# TYPE active_push_nr_tasks gauge", "active_push_push_arrived_total 3"] {
+        assert!(text.lines().any(|found| found == line), "{line} is missing in {text}");
+    }
+}

@@ -61,7 +61,7 @@ pub fn setup(machine: &Machine, options: &Options) -> Result<Setup> {
             cpu_llc[cpu] = u32::try_from(block.id)?;
         }
     }
-    Ok(Setup {
+    Ok(options.common.complete(Setup {
         read_only: vec![
             ("conf", bytemuck::bytes_of(&conf).to_vec()),
             ("cpu_llc", bytemuck::cast_slice(&cpu_llc).to_vec()),
@@ -71,8 +71,8 @@ pub fn setup(machine: &Machine, options: &Options) -> Result<Setup> {
         ops: "cell_scheduler",
         // A task alone on a CPU that its cell has lost or borrowed passes through enqueue.
         ops_flags: vec!["SCX_OPS_ENQ_LAST"],
-        exit_dump_len: options.common.exit_dump_len,
-    })
+        ..Setup::default()
+    }))
 }
 
 #[cfg(test)]

@@ -19,15 +19,15 @@ use serde::{Deserialize, Serialize};
 pub struct CellMetrics {
     #[stat(desc = "CPUs, as a list")]
     pub cpus: String,
-    #[stat(desc = "Number of CPUs")]
+    #[stat(desc = "Number of CPUs", _om_gauge)]
     pub nr_cpus: u64,
     #[stat(desc = "Members that live in it, by name")]
     pub members: String,
-    #[stat(desc = "How often its id was given to a new cell before")]
+    #[stat(desc = "How often its id was given to a new cell before", _om_gauge)]
     pub generation: u64,
-    #[stat(desc = "Whether its idle CPUs may be used by others: 0 or 1")]
+    #[stat(desc = "Whether its idle CPUs may be used by others: 0 or 1", _om_gauge)]
     pub lend: u64,
-    #[stat(desc = "Whether its tasks may use idle CPUs of others: 0 or 1")]
+    #[stat(desc = "Whether its tasks may use idle CPUs of others: 0 or 1", _om_gauge)]
     pub borrow: u64,
     #[stat(desc = "CPU time that tasks of other cells used on its CPUs, ns")]
     pub lent_ns: u64,
@@ -42,17 +42,17 @@ pub struct CellMetrics {
     reason = "each field is described by its stat attribute, which becomes its documentation"
 )]
 pub struct MemberMetrics {
-    #[stat(desc = "The cell it lives in")]
+    #[stat(desc = "The cell it lives in", _om_gauge)]
     pub cell: u64,
-    #[stat(desc = "Whether it shares that cell with other members: 0 or 1")]
+    #[stat(desc = "Whether it shares that cell with other members: 0 or 1", _om_gauge)]
     pub merged: u64,
     #[stat(desc = "CPUs of that cell, as a list")]
     pub cpus: String,
-    #[stat(desc = "Cgroups that belong to it")]
+    #[stat(desc = "Cgroups that belong to it", _om_gauge)]
     pub nr_cgroups: u64,
-    #[stat(desc = "Weight")]
+    #[stat(desc = "Weight", _om_gauge)]
     pub weight: u64,
-    #[stat(desc = "Tasks, sleeping ones included")]
+    #[stat(desc = "Tasks, sleeping ones included", _om_gauge)]
     pub nr_tasks: u64,
     #[stat(desc = "CPUs of full speed it used in the last round")]
     pub utilisation: f64,
@@ -64,11 +64,11 @@ pub struct MemberMetrics {
     pub borrowed_ns: u64,
     #[stat(desc = "Time waited for a CPU, ns, summed over tasks")]
     pub waited_ns: u64,
-    #[stat(desc = "Median wait in the last round, µs, rounded up to a power of two")]
+    #[stat(desc = "Median wait in the last round, µs, rounded up to a power of two", _om_gauge)]
     pub wait_p50_us: u64,
-    #[stat(desc = "95th percentile of waits in the last round, µs, rounded up to a power of two")]
+    #[stat(desc = "95th percentile of waits in the last round, µs, rounded up to a power of two", _om_gauge)]
     pub wait_p95_us: u64,
-    #[stat(desc = "99th percentile of waits in the last round, µs, rounded up to a power of two")]
+    #[stat(desc = "99th percentile of waits in the last round, µs, rounded up to a power of two", _om_gauge)]
     pub wait_p99_us: u64,
     #[stat(desc = "Placements on an idle CPU of the own cell, percent of all")]
     pub local_pct: f64,
@@ -110,12 +110,13 @@ pub struct Metrics {
     pub rounds_failed: u64,
     #[stat(desc = "Restarts in place after CPU hotplug")]
     pub restarts: u64,
-    #[stat(desc = "Time of these figures, ns of CLOCK_MONOTONIC")]
+    #[stat(desc = "Time of these figures, ns of CLOCK_MONOTONIC", _om_gauge)]
     pub at_ns: u64,
     #[stat(desc = "CPU time used by anybody since the last report, percent of all CPUs")]
     pub cpu_busy_pct: f64,
     #[stat(
-        desc = "Sequence number of the configuration these figures belong to; begins anew at a restart in place"
+        desc = "Sequence number of the configuration these figures belong to; begins anew at a restart in place",
+        _om_gauge
     )]
     pub sequence: u64,
     #[stat(desc = "Configurations that were applied")]
@@ -126,13 +127,16 @@ pub struct Metrics {
     pub merges: u64,
     #[stat(desc = "Members that got a cell of their own again")]
     pub splits: u64,
-    #[stat(desc = "Tasks that have a context, sleeping ones included")]
+    #[stat(desc = "Tasks that have a context, sleeping ones included", _om_gauge)]
     pub nr_tasks: u64,
-    #[stat(desc = "Cells")]
+    #[stat(desc = "Cells", _om_gauge)]
     pub nr_cells: u64,
-    #[stat(desc = "Members, everything else included")]
+    #[stat(desc = "Members, everything else included", _om_gauge)]
     pub nr_members: u64,
-    #[stat(desc = "Cgroups for which there was no room, at the moment; they belong to everything else")]
+    #[stat(
+        desc = "Cgroups for which there was no room, at the moment; they belong to everything else",
+        _om_gauge
+    )]
     pub members_refused: u64,
     #[stat(desc = "Errors while looking for cgroups or reading the configuration file")]
     pub discovery_errors: u64,

@@ -50,7 +50,7 @@ pub fn setup(machine: &Machine, options: &Options) -> Result<Setup> {
             cpu_domain[cpu] = u32::try_from(domain.id)?;
         }
     }
-    Ok(Setup {
+    Ok(options.common.complete(Setup {
         read_only: vec![
             ("conf", bytemuck::bytes_of(&conf).to_vec()),
             ("cpu_domain", bytemuck::cast_slice(&cpu_domain).to_vec()),
@@ -65,8 +65,8 @@ pub fn setup(machine: &Machine, options: &Options) -> Result<Setup> {
         ops: "domain_balancer",
         // A task with a planned move passes through enqueue even when it is alone on its CPU.
         ops_flags: vec!["SCX_OPS_ENQ_LAST"],
-        exit_dump_len: options.common.exit_dump_len,
-    })
+        ..Setup::default()
+    }))
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub struct DomainMetrics {
     #[stat(desc = "CPUs, as a list")]
     pub cpus: String,
-    #[stat(desc = "NUMA node of the domain")]
+    #[stat(desc = "NUMA node of the domain", _om_gauge)]
     pub node: u64,
     #[stat(desc = "Load: duty cycle times weight / 100; 1.0 is one nice-0 task that is always runnable")]
     pub load: f64,
@@ -29,9 +29,9 @@ pub struct DomainMetrics {
     pub imbalance: f64,
     #[stat(desc = "Load the last round planned to add (negative: to take away)")]
     pub delta: f64,
-    #[stat(desc = "Tasks that wait or run, at the moment")]
+    #[stat(desc = "Tasks that wait or run, at the moment", _om_gauge)]
     pub runnable: u64,
-    #[stat(desc = "Tasks in the queue, at the moment")]
+    #[stat(desc = "Tasks in the queue, at the moment", _om_gauge)]
     pub queued: u64,
     #[stat(desc = "Applied moves into the domain")]
     pub moved_in: u64,
@@ -69,15 +69,18 @@ pub struct Metrics {
     pub rounds_failed: u64,
     #[stat(desc = "Restarts in place after CPU hotplug")]
     pub restarts: u64,
-    #[stat(desc = "Time of these figures, ns of CLOCK_MONOTONIC")]
+    #[stat(desc = "Time of these figures, ns of CLOCK_MONOTONIC", _om_gauge)]
     pub at_ns: u64,
     #[stat(desc = "CPU time used by anybody since the last report, percent of all CPUs")]
     pub cpu_busy_pct: f64,
-    #[stat(desc = "Tasks that wait or run, at the moment")]
+    #[stat(desc = "Tasks that wait or run, at the moment", _om_gauge)]
     pub nr_runnable: u64,
-    #[stat(desc = "Tasks that have a context, sleeping ones included")]
+    #[stat(desc = "Tasks that have a context, sleeping ones included", _om_gauge)]
     pub nr_tasks: u64,
-    #[stat(desc = "Whether all duty cycles together exceed the machine, so that weights count: 0 or 1")]
+    #[stat(
+        desc = "Whether all duty cycles together exceed the machine, so that weights count: 0 or 1",
+        _om_gauge
+    )]
     pub saturated: u64,
     #[stat(desc = "Moves planned")]
     pub planned: u64,
@@ -87,7 +90,7 @@ pub struct Metrics {
     pub expired: u64,
     #[stat(desc = "Planned moves that did not fit any more (affinity changed, task gone)")]
     pub refused: u64,
-    #[stat(desc = "Tasks with load that the last snapshot had no room for")]
+    #[stat(desc = "Tasks with load that the last snapshot had no room for", _om_gauge)]
     pub tasks_unseen: u64,
     #[stat(desc = "Wake-ups on their idle previous CPU")]
     pub direct_prev: u64,
@@ -115,7 +118,7 @@ pub struct Metrics {
     pub rehomed: u64,
     #[stat(desc = "Callbacks that met a task without context")]
     pub no_context: u64,
-    #[stat(desc = "Cgroups whose cpu.weight counted in the last round")]
+    #[stat(desc = "Cgroups whose cpu.weight counted in the last round", _om_gauge)]
     pub cgroups_weighed: u64,
     #[stat(desc = "Changed factors of cgroups that were passed on")]
     pub factor_changes: u64,

@@ -278,3 +278,13 @@ fn cgroups_have_their_load_in_the_statistics() {
     assert_eq!(cgroups.keys().copied().collect::<Vec<_>>(), [7, 8]);
     assert!(cgroups.values().all(|cgroup| (cgroup.load - 12.0).abs() < 0.1), "{cgroups:?}");
 }
+
+#[test]
+fn the_statistics_are_metrics() {
+    let figures = crate::stats::Metrics { applied: 3, ..Default::default() };
+    let text =
+        runtime::openmetrics::text(crate::NAME, &crate::stats::Metrics::meta(), &figures).expect("metrics");
+    for line in ["# TYPE domain_balancer_nr_tasks gauge", "domain_balancer_applied_total 3"] {
+        assert!(text.lines().any(|found| found == line), "{line} is missing in {text}");
+    }
+}

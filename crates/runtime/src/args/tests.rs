@@ -37,6 +37,18 @@ fn every_option_reaches_its_field() {
 }
 
 #[test]
+fn a_setup_is_completed_as_asked() {
+    let plain = Setup { ops_flags: vec!["SCX_OPS_ENQ_LAST"], ..Setup::default() };
+    assert_eq!(parse(&[]).unwrap().complete(plain.clone()), plain);
+    let asked = parse(&["--exit-dump-len", "4096", "--partial", "--forced-stall", "7"]).unwrap();
+    let setup = asked.complete(plain);
+    assert_eq!(setup.ops_flags, ["SCX_OPS_ENQ_LAST", "SCX_OPS_SWITCH_PARTIAL"]);
+    assert_eq!((setup.exit_dump_len, setup.timeout_ms), (4096, 10_000));
+    assert_eq!(setup.read_only, [("forced_stall_pid", 7i32.to_ne_bytes().to_vec())]);
+    assert!(parse(&["--forced-stall", "0"]).is_err());
+}
+
+#[test]
 fn bad_values_are_usage_errors_that_name_the_option() {
     for arguments in
         [["--stats", "0"], ["--monitor", "-1"], ["--stats", "soon"], ["--exit-dump-len", "99999999999"]]

@@ -14,7 +14,7 @@ struct Options {
 fn daemon(words: &[&str]) -> Daemon {
     let options = Options::parse_from(std::iter::once("daemon").chain(words.iter().copied()));
     let live = Live::new(Shutdown::without_signals().expect("a pipe"), &options.common);
-    Daemon { name: "daemon", common: options.common, socket: None, server: None, live }
+    Daemon::new("daemon", options.common, live)
 }
 
 fn ended(kind: i32, exit_code: i64) -> Ending {

@@ -62,7 +62,7 @@ impl Feed {
 
     /// The figures for a client: fresh ones if the loop delivers them in time, else the last; `None` when nothing was
     /// ever published.
-    pub(super) fn ask(&self) -> Option<Arc<Value>> {
+    pub(crate) fn ask(&self) -> Option<Arc<Value>> {
         let mut state = self.lock();
         let patience = match &state.latest {
             Some((value, at)) if at.elapsed() < FRESH => return Some(Arc::clone(value)),

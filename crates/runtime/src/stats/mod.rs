@@ -9,6 +9,7 @@
 //! keeps the socket file at exit, lets a client send a line without end, and leaves clients hanging for as long as the
 //! scheduler's loop is busy. Here clients get what the loop last published (see [`Feed`]).
 
+pub(crate) mod acceptor;
 mod feed;
 mod monitor;
 mod server;
@@ -18,6 +19,7 @@ mod socket;
 mod tests;
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use scx_stats::{StatsMeta, StatsServerData};
@@ -57,6 +59,20 @@ pub enum StatsError {
         /// Why.
         source: io::Error,
     },
+    /// Another process listens at the address for metrics.
+    #[error("the metrics address {address} is in use by another process; give another --metrics")]
+    AddressInUse {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// Nobody can be served at the address for metrics.
+    #[error("metrics cannot be served at {address}: {source}; give another --metrics")]
+    Address {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
     /// The descriptions of the statistics do not fit together (a programming error of the scheduler).
     #[error("the descriptions of the statistics do not fit together: {0}")]
     Meta(String),
@@ -66,7 +82,11 @@ impl StatsError {
     /// The documented exit status.
     pub fn exit_status(&self) -> u8 {
         match self {
-            Self::InUse { .. } | Self::NotASocket { .. } | Self::Create { .. } => exit::STATS_SOCKET,
+            Self::InUse { .. }
+            | Self::NotASocket { .. }
+            | Self::Create { .. }
+            | Self::AddressInUse { .. }
+            | Self::Address { .. } => exit::STATS_SOCKET,
             Self::Meta(_) => exit::FAILURE,
         }
     }

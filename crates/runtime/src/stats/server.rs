@@ -6,28 +6,19 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::Shutdown as Direction;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::thread::{self, JoinHandle, sleep};
-use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use scx_stats::{StatsMeta, StatsRequest, StatsResponse};
 use serde_json::Value;
-use tracing::{debug, warn};
 
+use super::acceptor::{Acceptor, Connection, Listener, Service};
 use super::{Feed, StatsError, StatsSocket, describe};
 
 /// Longest request, in bytes with its newline.
 const MAX_REQUEST_BYTES: u64 = 64 << 10;
-/// Most clients at a time.
-const MAX_CLIENTS: usize = 64;
-/// How long a client may take to accept a reply.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the client threads share.
 struct Shared {
@@ -40,14 +31,8 @@ struct Shared {
 pub struct StatsServer {
     path: PathBuf,
     feed: Feed,
-    stop: UnixStream,
-    acceptor: Option<JoinHandle<()>>,
-}
-
-/// One connection, as the acceptor keeps it.
-struct Client {
-    stream: UnixStream,
-    thread: JoinHandle<()>,
+    // Owns the socket, so its file goes with it.
+    _acceptor: Acceptor,
 }
 
 impl StatsServer {
@@ -58,14 +43,9 @@ impl StatsServer {
         let by_name: BTreeMap<_, _> = meta.iter().map(|meta| (&meta.name, meta)).collect();
         let meta = serde_json::to_value(by_name).map_err(|error| StatsError::Meta(error.to_string()))?;
         let path = socket.path().to_owned();
-        let create = |source| StatsError::Create { path: path.clone(), source };
-        let (stop, stopped) = UnixStream::pair().map_err(create)?;
-        let shared = Arc::new(Shared { feed: feed.clone(), meta });
-        let acceptor = thread::Builder::new()
-            .name("stats".to_owned())
-            .spawn(move || accept_loop(&socket, &stopped, &shared))
-            .map_err(create)?;
-        Ok(Self { path, feed, stop, acceptor: Some(acceptor) })
+        let acceptor = Acceptor::start("stats", socket, Shared { feed: feed.clone(), meta })
+            .map_err(|source| StatsError::Create { path: path.clone(), source })?;
+        Ok(Self { path, feed, _acceptor: acceptor })
     }
 
     /// The path of the socket.
@@ -76,81 +56,35 @@ impl StatsServer {
 
 impl Drop for StatsServer {
     fn drop(&mut self) {
+        // Lets the clients go that wait for figures; the acceptor ends the others.
         self.feed.close();
-        // Ends the acceptor's poll. A failure means that the acceptor is gone already.
-        let _ = self.stop.shutdown(Direction::Both);
-        if let Some(acceptor) = self.acceptor.take()
-            && acceptor.join().is_err()
-        {
-            warn!("the statistics server ended abnormally");
-        }
     }
 }
 
-/// Takes connections until `stopped` closes, then ends all clients. Owns the socket, so its file goes with this thread.
-fn accept_loop(socket: &StatsSocket, stopped: &UnixStream, shared: &Arc<Shared>) {
-    let mut clients: Vec<Client> = Vec::new();
-    loop {
-        let mut fds = [
-            PollFd::new(socket.listener.as_fd(), PollFlags::POLLIN),
-            PollFd::new(stopped.as_fd(), PollFlags::POLLIN),
-        ];
-        if let Err(error) = poll(&mut fds, PollTimeout::NONE)
-            && error != Errno::EINTR
-        {
-            warn!("the statistics server pauses: {error}");
-            sleep(Duration::from_millis(100));
-            continue;
-        }
-        if fds[1].any() == Some(true) {
-            break;
-        }
-        clients.retain(|client| !client.thread.is_finished());
-        match socket.listener.accept() {
-            Ok((stream, _)) => clients.extend(admit(stream, clients.len(), shared)),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            Err(error) => {
-                // Out of file descriptors, most likely: the connection stays pending, so do not spin on it.
-                debug!("cannot accept a statistics client: {error}");
-                sleep(Duration::from_millis(100));
-            }
-        }
-    }
-    for client in clients {
-        let _ = client.stream.shutdown(Direction::Both);
-        if client.thread.join().is_err() {
-            warn!("a statistics client's thread ended abnormally");
-        }
+impl AsFd for StatsSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
     }
 }
 
-/// Starts a thread for a connection, or turns it away.
-fn admit(mut stream: UnixStream, present: usize, shared: &Arc<Shared>) -> Option<Client> {
-    let prepared = stream.set_nonblocking(false).and_then(|()| stream.set_write_timeout(Some(WRITE_TIMEOUT)));
-    if let Err(error) = prepared {
-        debug!("cannot prepare a statistics client: {error}");
-        return None;
+impl Listener for StatsSocket {
+    type Stream = UnixStream;
+
+    fn accept_next(&self) -> io::Result<UnixStream> {
+        self.listener.accept().map(|(stream, _)| stream)
     }
-    if present >= MAX_CLIENTS {
-        let refusal = failure(Errno::EBUSY, format!("more than {MAX_CLIENTS} clients"));
-        let _ = send(&mut stream, &refusal);
-        return None;
+}
+
+impl Service<UnixStream> for Shared {
+    const MAX_CLIENTS: usize = 64;
+
+    fn serve(&self, stream: UnixStream) -> io::Result<()> {
+        serve(stream, self)
     }
-    let own = stream.try_clone();
-    let shared = Arc::clone(shared);
-    let thread = own.and_then(|own| {
-        thread::Builder::new().name("stats-client".to_owned()).spawn(move || {
-            if let Err(error) = serve(own, &shared) {
-                debug!("a statistics client is gone: {error}");
-            }
-        })
-    });
-    match thread {
-        Ok(thread) => Some(Client { stream, thread }),
-        Err(error) => {
-            debug!("cannot serve a statistics client: {error}");
-            None
-        }
+
+    fn refuse(&self, mut stream: UnixStream) -> io::Result<()> {
+        let most = <Self as Service<UnixStream>>::MAX_CLIENTS;
+        send(&mut stream, &failure(Errno::EBUSY, format!("more than {most} clients")))
     }
 }
 
@@ -172,7 +106,7 @@ fn serve(mut stream: UnixStream, shared: &Shared) -> io::Result<()> {
         send(&mut stream, &answer(&line, shared))?;
     }
     // The acceptor still holds the stream, so closing this end alone would leave the client waiting.
-    stream.shutdown(Direction::Both)
+    stream.end()
 }
 
 fn answer(line: &[u8], shared: &Shared) -> StatsResponse {

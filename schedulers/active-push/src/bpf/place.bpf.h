@@ -201,6 +201,8 @@ void BPF_STRUCT_OPS(active_push_enqueue, struct task_struct *p, u64 enq_flags)
 	s32 cpu = scx_bpf_task_cpu(p);
 	bool rescue, stays;
 
+	if (is_forced_to_stall(p->pid))
+		return;
 	if (!tctx) {
 		scx_bpf_dsq_insert(p, SCX_DSQ_GLOBAL, conf.slice_ns, enq_flags);
 		count(AP_NO_CONTEXT);

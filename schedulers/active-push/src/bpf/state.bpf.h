@@ -15,6 +15,7 @@
 #include <scx/common.bpf.h>
 
 #include "abi.h"
+#include "forced_stall.h"
 #include "push_policy.h"
 #include "vtime.h"
 

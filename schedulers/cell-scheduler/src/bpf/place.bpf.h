@@ -243,6 +243,8 @@ void BPF_STRUCT_OPS(cell_scheduler_enqueue, struct task_struct *p, u64 enq_flags
 	s32 cpu = scx_bpf_task_cpu(p), idle_cpu;
 	u32 queue = NO_QUEUE;
 
+	if (is_forced_to_stall(p->pid))
+		return;
 	if (tctx && table) {
 		refresh_cell(p, tctx, table);
 		if (is_pinned(p)) {

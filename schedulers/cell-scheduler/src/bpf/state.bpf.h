@@ -18,6 +18,7 @@
 #include <scx/common.bpf.h>
 
 #include "abi.h"
+#include "forced_stall.h"
 #include "vtime.h"
 #include "weight.h"
 

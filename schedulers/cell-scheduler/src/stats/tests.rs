@@ -43,3 +43,16 @@ fn the_report_names_cells_and_members() {
         "{text}"
     );
 }
+
+#[test]
+fn they_are_metrics() {
+    let text = runtime::openmetrics::text(crate::NAME, &Metrics::meta(), &sample()).expect("metrics");
+    for line in [
+        "# TYPE cell_scheduler_nr_tasks gauge",
+        "cell_scheduler_round_total 7",
+        "cell_scheduler_cell_info{cpus=\"0-3\",members=\"/,a\",cell=\"0\"} 1",
+        "cell_scheduler_member_wait_p99_seconds{member=\"a\"} 0.002048",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is missing in {text}");
+    }
+}

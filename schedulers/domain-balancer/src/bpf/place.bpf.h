@@ -185,6 +185,8 @@ void BPF_STRUCT_OPS(domain_balancer_enqueue, struct task_struct *p, u64 enq_flag
 	s32 cpu = scx_bpf_task_cpu(p), idle_cpu;
 	bool moved;
 
+	if (is_forced_to_stall(p->pid))
+		return;
 	if (!tctx || !ensure_home(p, tctx, now)) {
 		scx_bpf_dsq_insert(p, SCX_DSQ_GLOBAL, conf.slice_ns, enq_flags);
 		count(DB_NO_CONTEXT);

@@ -16,6 +16,7 @@
 #include <scx/common.bpf.h>
 
 #include "abi.h"
+#include "forced_stall.h"
 #include "vtime.h"
 
 /* DSQ ids: domains first, then one per CPU for tasks pinned to it. */
