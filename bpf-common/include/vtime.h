@@ -92,4 +92,35 @@ static __always_inline u64 vtime_rebase(u64 vtime, u64 from_now, u64 to_now)
 	return to_now + (vtime - from_now);
 }
 
+/*
+ * vtime bounded as for a task that used CPU time nobody else wanted: at most one slice behind `now` and at most two of its own
+ * slices ahead. It owes nothing for that time, and without the bound it would wait out seconds of it once others come. Never for
+ * a task that competes: there, being kept on as the earliest for several slices is its due, and cutting what it was charged
+ * would favour it.
+ */
+static __always_inline u64 vtime_forgive(u64 vtime, u64 now, u64 slice_ns, u32 weight)
+{
+	u64 latest = now + vtime_delta(2 * slice_ns, weight);
+
+	vtime = vtime_clamp(vtime, now, slice_ns);
+	return vtime_before(latest, vtime) ? latest : vtime;
+}
+
+/*
+ * Two queues with a time axis of their own compete for one CPU: that of the CPU, whose earliest task is at `head`, and a shared
+ * one that has reached `now`. time of the shared one = time of the CPU + base; this is the base from now on. The earliest is not
+ * more than a slice behind: what the shared queue did elsewhere meanwhile is no debt to this CPU. Nor is it ahead when it is
+ * `alone`: what nobody else wanted is not held against it.
+ */
+static __always_inline u64 vtime_base(u64 base, u64 head, u64 now, u64 slice_ns, bool alone)
+{
+	u64 time = head + base;
+
+	if (vtime_before(time, now - slice_ns))
+		return now - slice_ns - head;
+	if (alone && vtime_before(now, time))
+		return now - head;
+	return base;
+}
+
 #endif /* BPF_COMMON_VTIME_H */

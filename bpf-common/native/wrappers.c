@@ -139,6 +139,16 @@ u64 bpf_common_vtime_clamp(u64 vtime, u64 now, u64 slice_ns)
 	return vtime_clamp(vtime, now, slice_ns);
 }
 
+u64 bpf_common_vtime_forgive(u64 vtime, u64 now, u64 slice_ns, u32 weight)
+{
+	return vtime_forgive(vtime, now, slice_ns, weight);
+}
+
+u64 bpf_common_vtime_base(u64 base, u64 head, u64 now, u64 slice_ns, bool alone)
+{
+	return vtime_base(base, head, now, slice_ns, alone);
+}
+
 u64 bpf_common_vtime_rebase(u64 vtime, u64 from_now, u64 to_now)
 {
 	return vtime_rebase(vtime, from_now, to_now);

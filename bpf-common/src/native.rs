@@ -58,6 +58,8 @@ mod ffi {
         pub(super) safe fn bpf_common_vtime_charge(used_ns: u64, slice_ns: u64, weight: u32) -> u64;
         pub(super) safe fn bpf_common_vtime_delta(used_ns: u64, weight: u32) -> u64;
         pub(super) safe fn bpf_common_vtime_clamp(vtime: u64, now: u64, slice_ns: u64) -> u64;
+        pub(super) safe fn bpf_common_vtime_forgive(vtime: u64, now: u64, slice_ns: u64, weight: u32) -> u64;
+        pub(super) safe fn bpf_common_vtime_base(base: u64, head: u64, now: u64, slice_ns: u64, alone: bool) -> u64;
         pub(super) safe fn bpf_common_vtime_rebase(vtime: u64, from_now: u64, to_now: u64) -> u64;
     }
 }
@@ -180,6 +182,18 @@ pub fn vtime_delta(used_ns: u64, weight: u32) -> u64 {
 #[must_use]
 pub fn vtime_clamp(vtime: u64, now: u64, slice_ns: u64) -> u64 {
     ffi::bpf_common_vtime_clamp(vtime, now, slice_ns)
+}
+
+/// A task's virtual time bounded as for one that used CPU time nobody else wanted.
+#[must_use]
+pub fn vtime_forgive(vtime: u64, now: u64, slice_ns: u64, weight: u32) -> u64 {
+    ffi::bpf_common_vtime_forgive(vtime, now, slice_ns, weight)
+}
+
+/// The distance between a CPU's time and that of the queue it shares with others, from now on.
+#[must_use]
+pub fn vtime_base(base: u64, head: u64, now: u64, slice_ns: u64, alone: bool) -> u64 {
+    ffi::bpf_common_vtime_base(base, head, now, slice_ns, alone)
 }
 
 /// A task's virtual time in another queue, with the same lag.

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! `vtime.h`: charging, order across the wrap of 64 bits, bounds, and lag.
 
-use bpf_common::native::{constants, vtime_before, vtime_charge, vtime_clamp, vtime_delta, vtime_rebase};
+use bpf_common::native::{
+    constants, vtime_base, vtime_before, vtime_charge, vtime_clamp, vtime_delta, vtime_forgive, vtime_rebase,
+};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence::WithSource;
 
@@ -132,6 +134,31 @@ proptest! {
         let bounded = lag.clamp(-limited.cast_signed(), (limited * 100).cast_signed());
         prop_assert_eq!(clamped, now.wrapping_add_signed(bounded));
         prop_assert_eq!(vtime_clamp(clamped, now, slice), clamped);
+    }
+
+    #[test]
+    fn forgiving_leaves_two_own_slices_at_most(vtime in any_time(), now in any_time(), weight in 1..10_000u32) {
+        let forgiven = vtime_forgive(vtime, now, SLICE, weight);
+        let clamped = vtime_clamp(vtime, now, SLICE);
+        let latest = now.wrapping_add(vtime_delta(2 * SLICE, weight));
+        prop_assert_eq!(forgiven, if vtime_before(latest, clamped) { latest } else { clamped });
+        prop_assert_eq!(vtime_forgive(forgiven, now, SLICE, weight), forgiven);
+    }
+
+    #[test]
+    fn a_cpu_is_within_a_slice_of_the_shared_queue(
+        base in any_time(), head in any_time(), lag in -(10 * SLICE as i64)..10 * SLICE as i64, alone in any::<bool>(),
+    ) {
+        let now = head.wrapping_add(base).wrapping_add_signed(lag);
+        let time = head.wrapping_add(vtime_base(base, head, now, SLICE, alone));
+        let expected = if lag > SLICE as i64 {
+            now.wrapping_sub(SLICE)
+        } else if alone && lag < 0 {
+            now
+        } else {
+            head.wrapping_add(base)
+        };
+        prop_assert_eq!(time, expected);
     }
 
     #[test]

@@ -76,34 +76,11 @@ static __always_inline u64 domain_time(struct task_struct *p, struct task_ctx *t
 	return p->scx.dsq_vtime + (axis ? axis->base : 0);
 }
 
-/*
- * The vtime at the head of the CPU's own queue as a time of its domain, which has reached `now`. Not more than a slice
- * behind: what the domain did elsewhere meanwhile is no debt to this CPU. Not ahead if it is `alone`: what nobody else
- * wanted is not held against it.
- */
+/* The vtime at the head of the CPU's own queue as a time of its domain, which has reached `now`: see vtime_base(). */
 static __always_inline u64 pinned_time(struct cpu_axis *axis, u64 head, u64 now, bool alone)
 {
-	u64 time = head + axis->base, earliest = now - conf.slice_ns;
-
-	if (vtime_before(time, earliest))
-		axis->base = earliest - head;
-	else if (alone && vtime_before(now, time))
-		axis->base = now - head;
+	axis->base = vtime_base(axis->base, head, now, conf.slice_ns, alone);
 	return head + axis->base;
-}
-
-/*
- * A vtime at most one slice behind the axis and at most two of the task's own slices ahead. For a task that used CPU time
- * nobody else wanted, as a visitor elsewhere or alone at home: it owes nothing for that, and without the bound it would
- * wait out seconds of it once others come. Never for one that competes: there, being kept on as the earliest for
- * several slices is its due, and cutting what it was charged would favour it.
- */
-static __always_inline u64 bounded_vtime(u64 vtime, u64 now, u32 weight)
-{
-	u64 latest = now + vtime_delta(2 * conf.slice_ns, weight);
-
-	vtime = vtime_clamp(vtime, now, conf.slice_ns);
-	return vtime_before(latest, vtime) ? latest : vtime;
 }
 
 /* Puts the task on the axis that its affinity asks for, as far ahead of it or behind as it was on the old one. */
@@ -117,7 +94,8 @@ static __always_inline void settle_axis(struct task_struct *p, struct task_ctx *
 	from = axis_now(tctx);
 	tctx->axis = axis;
 	to = axis_now(tctx);
-	scx_bpf_task_set_dsq_vtime(p, bounded_vtime(vtime_rebase(p->scx.dsq_vtime, from, to), to, tctx->weight));
+	scx_bpf_task_set_dsq_vtime(p, vtime_forgive(vtime_rebase(p->scx.dsq_vtime, from, to), to, conf.slice_ns,
+						    tctx->weight));
 }
 
 #endif /* DOMAIN_BALANCER_AXIS_BPF_H */

@@ -28,7 +28,7 @@ __noinline int set_home(struct task_struct *p __arg_trusted, struct task_ctx *tc
 	if (from && !tctx->axis) {
 		u64 vtime = vtime_rebase(p->scx.dsq_vtime, from->vtime_now, to->vtime_now);
 
-		scx_bpf_task_set_dsq_vtime(p, bounded_vtime(vtime, to->vtime_now, tctx->weight));
+		scx_bpf_task_set_dsq_vtime(p, vtime_forgive(vtime, to->vtime_now, conf.slice_ns, tctx->weight));
 	}
 	load_transfer(tctx, domain, tctx->weight, now);
 	return 0;

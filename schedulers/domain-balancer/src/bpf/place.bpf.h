@@ -47,7 +47,7 @@ static __always_inline void clamp_vtime(struct task_struct *p, struct task_ctx *
 	vtime = p->scx.dsq_vtime;
 	now = axis_now(tctx);
 	if (!tctx->axis && domain_of_cpu(scx_bpf_task_cpu(p)) != tctx->domain)
-		vtime = bounded_vtime(vtime, now, tctx->weight);
+		vtime = vtime_forgive(vtime, now, conf.slice_ns, tctx->weight);
 	scx_bpf_task_set_dsq_vtime(p, vtime_clamp(vtime, now, conf.slice_ns));
 }
 

@@ -132,7 +132,8 @@ static __always_inline void keep_alone(struct task_struct *prev, struct task_ctx
 {
 	if (!conf.fifo) {
 		charge_vtime(prev, tctx);
-		scx_bpf_task_set_dsq_vtime(prev, bounded_vtime(prev->scx.dsq_vtime, axis_now(tctx), tctx->weight));
+		scx_bpf_task_set_dsq_vtime(prev, vtime_forgive(prev->scx.dsq_vtime, axis_now(tctx), conf.slice_ns,
+						       tctx->weight));
 	}
 	keep(prev, tctx);
 }
