@@ -50,8 +50,13 @@ impl Scene {
     }
 
     /// A tenant of that name with so many tasks that repeat the steps.
-    fn tenant(mut self, name: &str, tasks: usize, steps: &[Step]) -> Self {
-        self.workload.cgroups.push((format!("/t/{name}"), 100));
+    fn tenant(self, name: &str, tasks: usize, steps: &[Step]) -> Self {
+        self.weighted(name, 100, tasks, steps)
+    }
+
+    /// The same with a `cpu.weight`; its name may have a slash in it: then it is a group inside of a tenant.
+    fn weighted(mut self, name: &str, weight: u32, tasks: usize, steps: &[Step]) -> Self {
+        self.workload.cgroups.push((format!("/t/{name}"), weight));
         let cgroup = self.workload.cgroups.len();
         self.workload.groups.push(name.to_owned());
         let group = self.workload.groups.len() - 1;
@@ -155,6 +160,42 @@ fn without_borrowing_idle_cpus_stay_idle() {
     let run = scene.tenant("busy", 32, &hog()).tenant("a", 2, &idle).run();
     assert_eq!((run.outcome.metrics.borrowed, run.outcome.metrics.borrowed_ns), (0, 0));
     assert!(run.report.busy_pct < 95.0, "{}", run.report.busy_pct);
+}
+
+/// With demand ignored, a tenant of great weight keeps CPUs that it never uses.
+#[test]
+fn several_borrowers_share_by_weight() {
+    let idle = [Step::Sleep(Dist::Const(50 * MS)), Step::Run(Dist::Const(10 * US))];
+    let run = Scene::new("2l8c", 4 * S)
+        .options(&["--rebalance-threshold", "4096"])
+        .weighted("lender", 1000, 1, &idle)
+        .weighted("heavy", 300, 32, &hog())
+        .weighted("light", 100, 32, &hog())
+        .run();
+    let metrics = &run.outcome.metrics;
+    let (heavy, light) = (&metrics.members["heavy"], &metrics.members["light"]);
+    let lent = metrics.cells[&(metrics.members["lender"].cell as u32)].lent_ns;
+    assert!(lent > 30 * S, "the lender lent {lent} ns");
+    let ratio = heavy.borrowed_ns as f64 / light.borrowed_ns as f64;
+    assert!((2.6..3.4).contains(&ratio), "{} and {} ns borrowed", heavy.borrowed_ns, light.borrowed_ns);
+    assert!(run.report.busy_pct > 97.0, "{}", run.report.busy_pct);
+}
+
+#[test]
+fn weights_count_inside_of_a_tenant_and_among_merged_ones() {
+    // One CPU: everybody is merged. Inside of the heavy one, weights count again, whatever the number of tasks.
+    let run = Scene::new("1l1c", 20 * S)
+        .weighted("heavy", 300, 0, &[])
+        .weighted("heavy/most", 200, 1, &hog())
+        .weighted("heavy/least", 100, 3, &hog())
+        .weighted("light", 100, 2, &hog())
+        .run();
+    let used = |name| group_of(&run.report, name).cpu_s;
+    let (most, least, light) = (used("heavy/most"), used("heavy/least"), used("light"));
+    let near = |ratio: f64, theory: f64| (ratio / theory - 1.0).abs() < 0.2;
+    assert!(run.outcome.metrics.members["heavy"].merged == 1);
+    assert!(near((most + least) / light, 3.0), "{most} + {least} s against {light} s");
+    assert!(near(most / least, 2.0), "{most} s against {least} s");
 }
 
 #[test]

@@ -185,6 +185,9 @@ fn encode(table: &Table) -> Box<abi::cs_table> {
         let borrow = if from.borrow { abi::cs_cell_flags_CS_CELL_BORROW } else { 0 };
         *to = (lend | borrow) as u8;
     }
+    for (to, from) in raw.cell_weight.iter_mut().zip(&table.policies) {
+        *to = from.weight;
+    }
     raw
 }
 
@@ -199,16 +202,18 @@ pub fn table(object: &mut dyn BpfObject) -> Result<Table, SeamError> {
         .map_lookup("tables", bytemuck::bytes_of(&key))?
         .ok_or_else(|| SeamError::Missing { kind: "element", name: format!("tables[{key}]") })?;
     let raw: abi::cs_table = seam::decode("tables", &bytes)?;
-    let policy = |flags: &u8| Policy {
+    let policy = |(flags, weight): (&u8, &u32)| Policy {
         lend: u32::from(*flags) & abi::cs_cell_flags_CS_CELL_LEND != 0,
         borrow: u32::from(*flags) & abi::cs_cell_flags_CS_CELL_BORROW != 0,
+        weight: *weight,
     };
+    let policies = raw.cell_flags.iter().zip(&raw.cell_weight);
     let owner = |cell: &u16| (u32::from(*cell) != abi::cs_limits_CS_NONE).then(|| u32::from(*cell));
     Ok(Table {
         sequence: raw.sequence,
         cpu_cell: raw.cpu_cell.iter().map(owner).collect(),
         slot_cell: raw.slot_cell.iter().take(raw.nr_slots as usize).map(|cell| u32::from(*cell)).collect(),
-        policies: raw.cell_flags.iter().take(raw.nr_cells as usize).map(policy).collect(),
+        policies: policies.take(raw.nr_cells as usize).map(policy).collect(),
     })
 }
 

@@ -58,7 +58,7 @@ pub struct Options {
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = parse_seconds)]
     pub cool_down: Duration,
 
-    /// Half-life of the averages that demand is taken from
+    /// Half-life of the averages that demand and the shares of cgroups are taken from
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = parse_seconds)]
     pub demand_half_life: Duration,
 

@@ -64,7 +64,7 @@ impl<'a> Round<'a> {
             params: params(machine, options),
             capacities: machine.capacities(),
             restructured: true,
-            weigher: Weigher::default(),
+            weigher: Weigher::new(nanoseconds(options.demand_half_life)),
             tree: Vec::new(),
             last_round_ns: 0,
         }
@@ -238,7 +238,9 @@ impl<'a> Round<'a> {
         // A slot without a member is everything else's.
         let mut slot_cell = vec![0; self.tenants.nr_slots()];
         for cell in &assignment.cells {
-            policies[cell.id as usize] = Policy { lend: cell.lend, borrow: cell.borrow };
+            let weights = cell.members.iter().filter_map(|id| self.tenants.get(*id));
+            let weight = weights.fold(0u32, |sum, member| sum.saturating_add(member.template.weight)).max(1);
+            policies[cell.id as usize] = Policy { lend: cell.lend, borrow: cell.borrow, weight };
             for member in &cell.members {
                 if let Some(entry) = slot_cell.get_mut(member.slot as usize) {
                     *entry = cell.id;

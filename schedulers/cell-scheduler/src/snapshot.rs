@@ -72,6 +72,8 @@ pub struct Policy {
     pub lend: bool,
     /// Its tasks may use idle CPUs of others.
     pub borrow: bool,
+    /// Its share of what is lent when others borrow, too.
+    pub weight: u32,
 }
 
 /// A configuration: who owns which CPU, and which member lives where.

@@ -52,24 +52,40 @@ pub struct Changes {
 }
 
 /// Knows what the BPF side knows.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Weigher {
-    /// Cumulative loads at the last round.
-    counted: BTreeMap<u64, u64>,
+    /// After this time an old load counts half, ns; 0: no smoothing.
+    half_life_ns: u64,
+    /// Cumulative loads at the last round, and the averages since.
+    counted: BTreeMap<u64, Counted>,
     published: BTreeMap<u64, u32>,
 }
 
+#[derive(Clone, Copy, Debug)]
+struct Counted {
+    total: u64,
+    average: f64,
+}
+
 impl Weigher {
-    /// Loads since the last call as always-runnable tasks of nice 0, by cgroup, from the BPF side's cumulative ones.
+    /// Has told nothing yet.
+    pub fn new(half_life_ns: u64) -> Self {
+        Self { half_life_ns, counted: BTreeMap::new(), published: BTreeMap::new() }
+    }
+
+    /// Average loads as always-runnable tasks of nice 0, by cgroup, from the BPF side's cumulative ones. They come in lumps, a
+    /// whole wait or slice at a time, and the factors must not follow each.
     pub fn loads(&mut self, cumulative: &BTreeMap<u64, u64>, elapsed_ns: u64) -> BTreeMap<u64, f64> {
         let elapsed = elapsed_ns.max(1) as f64;
-        let load = |(id, now): (&u64, &u64)| {
-            let before = self.counted.get(id).copied().unwrap_or(0);
-            (*id, now.saturating_sub(before) as f64 / elapsed)
+        let kept = if self.half_life_ns == 0 { 0.0 } else { (-elapsed / self.half_life_ns as f64).exp2() };
+        let follow = |(id, &total): (&u64, &u64)| {
+            let before = self.counted.get(id);
+            let rate = total.saturating_sub(before.map_or(0, |before| before.total)) as f64 / elapsed;
+            let average = before.map_or(rate, |before| before.average * kept + rate * (1.0 - kept));
+            (*id, Counted { total, average })
         };
-        let loads = cumulative.iter().map(load).collect();
-        self.counted.clone_from(cumulative);
-        loads
+        self.counted = cumulative.iter().map(follow).collect();
+        self.counted.iter().map(|(id, counted)| (*id, counted.average)).collect()
     }
 
     /// What has to change for these loads. `tree` is the hierarchy, `slots` the member each cgroup is the root of, and

@@ -76,6 +76,8 @@ struct cs_table {
 	u16 cpu_cell[CS_MAX_CPUS];
 	/* Cell of each slot. */
 	u16 slot_cell[CS_MAX_SLOTS];
+	/* Weight of each cell among those who borrow: the sum of its members'. */
+	u32 cell_weight[CS_MAX_CELLS];
 	/* enum cs_cell_flags of each cell. */
 	u8 cell_flags[CS_MAX_CELLS];
 };

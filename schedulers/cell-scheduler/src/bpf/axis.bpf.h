@@ -2,9 +2,11 @@
 /*
  * Axes: in what time a task's vtime counts, and how it is carried from one to another.
  *
- * Each queue of a cell has its own axis, and so has each CPU, for the tasks bound to it. A CPU's axis runs along with that of
- * the queue its cell has there, a fixed distance (`base`) apart; when the CPU changes cell only the distance changes, and
- * the tasks that wait in its queue stay as far behind or ahead as they were. So pinned tasks and the cell's compete by vtime.
+ * Each queue of a cell has its own axis, and so has each CPU, for the tasks bound to it. They must not share: a light task runs far
+ * ahead in vtime within one slice, and whoever is bound to another CPU would seem to lag behind it, be clamped, and lose what
+ * its weight is worth. A CPU's axis lies a distance, its `base`, from that of the queue its cell has there, so that pinned tasks
+ * and the cell's compete by vtime; vtime_base() says when the distance gives way. When the CPU changes cell only the distance
+ * changes, and the tasks that wait in its queue stay as far apart as they were.
  * The queues of one cell advance each at its own pace but on one scale: a queue with more weight per CPU falls behind, and
  * that is how it is found.
  *
@@ -35,7 +37,7 @@ static __always_inline u64 axis_now(u32 axis)
 	if (axis < CPU_AXIS)
 		return queue_now(axis);
 	cctx = cpu_ctx(axis - CPU_AXIS);
-	return cctx ? queue_now(cctx->queue) - cctx->base : 0;
+	return cctx ? cctx->vtime_now : 0;
 }
 
 /* Brings the axis to at least that time. */
@@ -43,18 +45,19 @@ static __always_inline void axis_advance(u32 axis, u64 vtime)
 {
 	struct queue_ctx *qctx;
 	struct cpu_ctx *cctx;
-	u32 queue = axis;
+	u64 *now = NULL;
 
-	if (axis >= CPU_AXIS) {
+	if (axis < CPU_AXIS) {
+		qctx = queue_ctx(axis);
+		if (qctx)
+			now = &qctx->vtime_now;
+	} else {
 		cctx = cpu_ctx(axis - CPU_AXIS);
-		if (!cctx)
-			return;
-		queue = cctx->queue;
-		vtime += cctx->base;
+		if (cctx)
+			now = &cctx->vtime_now;
 	}
-	qctx = queue_ctx(queue);
-	if (qctx && vtime_before(qctx->vtime_now, vtime))
-		qctx->vtime_now = vtime;
+	if (now && vtime_before(*now, vtime))
+		*now = vtime;
 }
 
 /* Are both axes those of queues of one cell? Their times compare as they are: see run.bpf.h, lagging queues. */
@@ -63,13 +66,21 @@ static __always_inline bool same_cell(u32 a, u32 b)
 	return a < CPU_AXIS && b < CPU_AXIS && a / conf.nr_llcs == b / conf.nr_llcs;
 }
 
-/* Puts the task on another axis: as far from its time as it was from the old one's, or where it is within a cell. */
+/*
+ * Puts the task on another axis: as far from its time as it was from the old one's, within what vtime_forgive() allows, or where it
+ * is within a cell.
+ */
 static __always_inline void change_axis(struct task_struct *p, struct task_ctx *tctx, u32 axis)
 {
+	u64 now, vtime;
+
 	if (tctx->axis == axis)
 		return;
-	if (!same_cell(tctx->axis, axis))
-		scx_bpf_task_set_dsq_vtime(p, vtime_rebase(p->scx.dsq_vtime, axis_now(tctx->axis), axis_now(axis)));
+	if (!same_cell(tctx->axis, axis)) {
+		now = axis_now(axis);
+		vtime = vtime_rebase(p->scx.dsq_vtime, axis_now(tctx->axis), now);
+		scx_bpf_task_set_dsq_vtime(p, vtime_forgive(vtime, now, conf.slice_ns, tctx->weight));
+	}
 	tctx->axis = axis;
 }
 
@@ -85,17 +96,13 @@ static __always_inline void clamp_vtime(struct task_struct *p, struct task_ctx *
 		scx_bpf_task_set_dsq_vtime(p, vtime);
 }
 
-/*
- * The same with at most two of the task's own slices ahead. For a task that used CPU time nobody else wanted, borrowed or
- * alone at home: it owes nothing for that, and without the bound it would wait out seconds of it once others come.
- */
+/* For a task that used CPU time nobody else wanted, borrowed or alone at home: it owes nothing for that. */
 static __always_inline void forgive_vtime(struct task_struct *p, struct task_ctx *tctx)
 {
-	u64 now = axis_now(tctx->axis), latest = now + vtime_delta(2 * conf.slice_ns, tctx->weight);
+	u64 vtime = vtime_forgive(p->scx.dsq_vtime, axis_now(tctx->axis), conf.slice_ns, tctx->weight);
 
-	if (vtime_before(latest, p->scx.dsq_vtime))
-		scx_bpf_task_set_dsq_vtime(p, latest);
-	clamp_vtime(p, tctx);
+	if (vtime != p->scx.dsq_vtime)
+		scx_bpf_task_set_dsq_vtime(p, vtime);
 }
 
 /* Charges the CPU time used since the last charge: to the task's vtime and to its slot. */

@@ -10,7 +10,8 @@
  *   axis     virtual time: one axis per queue and per CPU
  *   cell     which cell a task belongs to, and which queue it waits in
  *   place    select_cpu and enqueue
- *   run      dispatch, borrowing of work, charging
+ *   borrow   which other cell's work an idle CPU takes
+ *   run      dispatch, charging
  *   task     life of a task and of cgroups
  *   config   tables: the programs userspace calls
  *
@@ -122,6 +123,7 @@ static __noinline s32 init_table(void)
 	table->sequence = 0;
 	table->nr_cells = 1;
 	table->nr_slots = 1;
+	table->cell_weight[0] = VTIME_WEIGHT_ONE;
 	table->cell_flags[0] = CS_CELL_LEND | CS_CELL_BORROW;
 	bpf_for(i, 0, nr_cpu_ids) {
 		u32 llc = llc_of_cpu(i);

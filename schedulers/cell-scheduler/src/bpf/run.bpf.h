@@ -8,33 +8,12 @@
  *
  * Relies on: the kernel bringing sum_exec_runtime up to date before dispatch and stopping; ENQ_LAST being set, so
  * that a task of another cell passes through enqueue even when it is alone.
- * Does not handle: real-time tasks taking the CPU; the kernel puts the preempted task at the head of the local queue.
+ * Does not handle: tasks bound to a CPU that a real-time task takes; the kernel keeps them at the head of its local queue.
  */
 #ifndef CELL_SCHEDULER_RUN_BPF_H
 #define CELL_SCHEDULER_RUN_BPF_H
 
-#include "place.bpf.h"
-
-static __always_inline void set_lent(struct cpu_ctx *cctx, s32 cpu, u32 cell)
-{
-	struct cell_state *state = bpf_map_lookup_elem(&cells, &cell);
-	struct bpf_cpumask *lent = state ? state->lent : NULL;
-
-	cctx->lent_by = cell + 1;
-	if (lent)
-		bpf_cpumask_set_cpu(cpu, lent);
-}
-
-static __always_inline void clear_lent(struct cpu_ctx *cctx, s32 cpu)
-{
-	u32 cell = cctx->lent_by - 1;
-	struct cell_state *state = bpf_map_lookup_elem(&cells, &cell);
-	struct bpf_cpumask *lent = state ? state->lent : NULL;
-
-	cctx->lent_by = 0;
-	if (lent)
-		bpf_cpumask_clear_cpu(cpu, lent);
-}
+#include "borrow.bpf.h"
 
 void BPF_STRUCT_OPS(cell_scheduler_running, struct task_struct *p)
 {
@@ -53,9 +32,11 @@ void BPF_STRUCT_OPS(cell_scheduler_running, struct task_struct *p)
 		count(tctx, CS_BORROWED);
 		if (slice > conf.borrow_slice_ns)
 			slice = conf.borrow_slice_ns;
+		prepay(cctx, table, tctx->host, slice);
 	} else {
-		/* Only tasks at home drive the time of their axis. */
-		axis_advance(tctx->axis, p->scx.dsq_vtime);
+		/* Only tasks at home drive the time of their axis; per-CPU kernel threads do not queue by it. */
+		if (tctx->axis < CPU_AXIS || !is_kthread(p))
+			axis_advance(tctx->axis, p->scx.dsq_vtime);
 		if (tctx->axis < CPU_AXIS && tctx->axis != cctx->queue)
 			count(tctx, CS_STEAL);
 	}
@@ -73,8 +54,9 @@ static __always_inline void charge_on_cpu(struct task_struct *p, struct task_ctx
 	struct cs_lending *lending;
 
 	charge(p, tctx, lender);
-	if (!lender || (s64)used <= 0)
+	if (!lender || (s64)used < 0)
 		return;
+	settle_prepaid(cctx, tctx->host, used);
 	lender--;
 	lending = bpf_map_lookup_elem(&lendings, &lender);
 	if (lending)
@@ -96,6 +78,12 @@ void BPF_STRUCT_OPS(cell_scheduler_stopping, struct task_struct *p, bool runnabl
 		clear_lent(cctx, cpu);
 	}
 	tctx->waiting_since = runnable ? scx_bpf_now() : 0;
+	/*
+	 * Slice left means that a higher class takes the CPU. The kernel would keep the task there, at the head of the local
+	 * queue, for as long as that lasts; without a slice it passes through enqueue and may use another CPU at once.
+	 */
+	if (runnable && p->scx.slice && !is_pinned(p))
+		scx_bpf_task_set_slice(p, 0);
 }
 
 /* The earliest vtime of a queue; false if it is empty. */
@@ -155,59 +143,6 @@ static __noinline bool steal_in_cell(u32 cell, u32 llc)
 	return false;
 }
 
-/* Takes a task of any other cell that waits at that cache. `cursor` is where to begin; it is moved behind the one served. */
-static __noinline bool borrow_from_llc(struct cs_table *table, u32 cell, u32 llc, struct cpu_ctx *cctx)
-{
-	struct waiting *entry = bpf_map_lookup_elem(&waitings, &llc);
-	u32 nr_cells = conf.nr_cells, start, i;
-
-	if (!entry || !cctx || !table)
-		return false;
-	start = cctx->borrow_cursor;
-	if (start >= nr_cells)
-		start = 0;
-	bpf_for(i, 0, nr_cells) {
-		u32 other = start + i >= nr_cells ? start + i - nr_cells : start + i;
-		u32 word = other / 64;
-		u64 bit = 1ULL << (other & 63);
-
-		if (word >= CS_CELL_WORDS || !(entry->words[word] & bit) || other == cell)
-			continue;
-		if (!(flags_of_cell(table, other) & CS_CELL_BORROW))
-			continue;
-		if (!nr_queued(queue_index(other, llc))) {
-			__sync_fetch_and_and(&entry->words[word], ~bit);
-			continue;
-		}
-		if (scx_bpf_dsq_move_to_local(queue_index(other, llc), 0)) {
-			cctx->borrow_cursor = other + 1;
-			return true;
-		}
-	}
-	return false;
-}
-
-static __always_inline bool any_waiting(u32 llc)
-{
-	struct waiting *entry = bpf_map_lookup_elem(&waitings, &llc);
-
-	return entry && (entry->words[0] | entry->words[1] | entry->words[2] | entry->words[3]);
-}
-
-/* Takes a task of another cell, the own cache's first. */
-static __noinline bool borrow_work(struct cs_table *table, u32 cell, u32 llc, struct cpu_ctx *cctx)
-{
-	u32 nr_llcs = conf.nr_llcs, i;
-
-	bpf_for(i, 0, nr_llcs) {
-		u32 other = llc + i >= nr_llcs ? llc + i - nr_llcs : llc + i;
-
-		if (any_waiting(other) && borrow_from_llc(table, cell, other, cctx))
-			return true;
-	}
-	return false;
-}
-
 static __always_inline void keep(struct task_struct *prev, struct task_ctx *tctx, struct cpu_ctx *cctx, s32 cpu)
 {
 	u64 slice = slice_for(cctx->queue);
@@ -242,57 +177,91 @@ static __always_inline struct task_ctx *keepable(struct task_struct *prev, const
 	return tctx;
 }
 
+/* What a CPU must choose from: times are those of the queue that its cell has at its cache. */
+struct choice {
+	u32 queue;
+	u32 pad;
+	/* The runnable task that was running, if it may go on. */
+	struct task_ctx *running;
+	u64 running_vtime;
+	u64 pinned_vtime;
+	u64 shared_vtime;
+	bool pinned;
+	bool shared;
+};
+
+static __always_inline void look(struct choice *choice, struct task_struct *prev, struct cpu_ctx *cctx, s32 cpu)
+{
+	bool bound = choice->running && choice->running->axis >= CPU_AXIS;
+	u64 head;
+
+	choice->running_vtime = choice->running ? prev->scx.dsq_vtime : 0;
+	choice->pinned = head_vtime(cpu_dsq(cpu), &choice->pinned_vtime);
+	choice->shared = head_vtime(choice->queue, &choice->shared_vtime);
+	if (!choice->pinned && !bound)
+		return;
+	head = choice->pinned_vtime;
+	if (!choice->pinned || (bound && vtime_before(choice->running_vtime, head)))
+		head = choice->running_vtime;
+	cctx->base = vtime_base(cctx->base, head, queue_now(choice->queue), conf.slice_ns,
+				!choice->shared && (bound || !choice->running));
+	choice->pinned_vtime += cctx->base;
+	if (bound)
+		choice->running_vtime += cctx->base;
+}
+
+/* Serves one of those that the CPU must choose from: the earliest. True if it has something to run. */
+static __always_inline bool serve(struct choice *choice, struct task_struct *prev, struct cpu_ctx *cctx, s32 cpu, u32 cell,
+				  u32 llc)
+{
+	bool pinned = choice->pinned, shared = choice->shared, pinned_first, running_first;
+	u64 earliest;
+
+	pinned_first = pinned && (!shared || !vtime_before(choice->shared_vtime, choice->pinned_vtime));
+	earliest = pinned_first ? choice->pinned_vtime : choice->shared_vtime;
+	running_first = choice->running && (!(pinned || shared) || vtime_before(choice->running_vtime, earliest));
+	if (running_first)
+		earliest = choice->running_vtime;
+	if ((choice->running || pinned || shared) && take_lagging(cell, llc, earliest, cctx))
+		return true;
+	if (running_first && (pinned || shared)) {
+		keep(prev, choice->running, cctx, cpu);
+		return true;
+	}
+	if (pinned_first && scx_bpf_dsq_move_to_local(cpu_dsq(cpu), 0))
+		return true;
+	if (shared && scx_bpf_dsq_move_to_local(choice->queue, 0))
+		return true;
+	return pinned && scx_bpf_dsq_move_to_local(cpu_dsq(cpu), 0);
+}
+
 void BPF_STRUCT_OPS(cell_scheduler_dispatch, s32 cpu, struct task_struct *prev)
 {
 	struct cs_table *table = table_in_use();
 	struct cpu_ctx *cctx = cpu_ctx(cpu);
-	u64 pinned_vtime = 0, shared_vtime = 0, own_vtime, earliest;
-	u32 cell, llc = llc_of_cpu(cpu), queue;
-	struct task_ctx *tctx;
-	bool pinned, shared, pinned_first, prev_first = false;
+	u32 cell, llc = llc_of_cpu(cpu);
+	struct choice choice = {};
 
 	if (!table || !cctx || llc >= conf.nr_llcs)
 		return;
 	cell = cell_of_cpu(table, cpu);
 	if (cell >= conf.nr_cells)
 		return;
-	queue = queue_index(cell, llc);
-	tctx = keepable(prev, table, cctx, cpu);
-	pinned = head_vtime(cpu_dsq(cpu), &pinned_vtime);
-	shared = head_vtime(queue, &shared_vtime);
-	pinned_vtime += cctx->base;
-	pinned_first = pinned && (!shared || !vtime_before(shared_vtime, pinned_vtime));
-	earliest = pinned_first ? pinned_vtime : shared_vtime;
-	if (tctx) {
-		own_vtime = prev->scx.dsq_vtime;
-		if (!same_cell(tctx->axis, queue))
-			own_vtime = vtime_rebase(own_vtime, axis_now(tctx->axis), queue_now(queue));
-		prev_first = !(pinned || shared) || vtime_before(own_vtime, earliest);
-		if (prev_first)
-			earliest = own_vtime;
-	}
-	if ((tctx || pinned || shared) && take_lagging(cell, llc, earliest, cctx))
+	choice.queue = queue_index(cell, llc);
+	choice.running = keepable(prev, table, cctx, cpu);
+	look(&choice, prev, cctx, cpu);
+	if (serve(&choice, prev, cctx, cpu, cell, llc))
 		return;
-	if (tctx && prev_first && (pinned || shared)) {
-		keep(prev, tctx, cctx, cpu);
-		return;
-	}
-	if (pinned_first && scx_bpf_dsq_move_to_local(cpu_dsq(cpu), 0))
-		return;
-	if (shared && scx_bpf_dsq_move_to_local(queue, 0))
-		return;
-	if (pinned && scx_bpf_dsq_move_to_local(cpu_dsq(cpu), 0))
-		return;
-	if (tctx) {
+	if (choice.running) {
 		/* Nobody else wants the CPU: what the task uses of it is not held against it. */
-		forgive_vtime(prev, tctx);
-		keep(prev, tctx, cctx, cpu);
+		forgive_vtime(prev, choice.running);
+		keep(prev, choice.running, cctx, cpu);
 		return;
 	}
 	if (steal_in_cell(cell, llc))
 		return;
 	if (flags_of_cell(table, cell) & CS_CELL_LEND)
-		borrow_work(table, cell, llc, cctx);
+		borrow_work(table, cell, llc, cctx, borrower(prev, cctx));
 }
 
 #endif /* CELL_SCHEDULER_RUN_BPF_H */

@@ -64,6 +64,8 @@ struct {
 struct cell_state {
 	/* Its CPUs that run a task of another cell at the moment. */
 	struct bpf_cpumask __kptr *lent;
+	/* CPU time its tasks have borrowed, over its weight: who has least is served first. */
+	u64 borrow_vtime;
 };
 
 struct {
@@ -91,8 +93,12 @@ struct {
 } queues SEC(".maps");
 
 struct cpu_ctx {
-	/* What must be added to a vtime of the CPU's own axis to compare it with its cell's queue. */
+	/* The vtime that the queue of tasks bound to the CPU has reached. */
+	u64 vtime_now;
+	/* Time of the cell's queue = time of the CPU + base. */
 	u64 base;
+	/* What the cell whose task borrows the CPU has paid for in advance. */
+	u64 prepaid_ns;
 	/* The queue of its cell at its cache. */
 	u32 queue;
 	/* Cell that lends the CPU to the task that runs, plus 1; 0 if that task is at home. */

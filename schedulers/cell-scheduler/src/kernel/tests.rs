@@ -114,7 +114,7 @@ fn abi_structs_have_no_padding() {
     let (cpus, slots) = (abi::cs_limits_CS_MAX_CPUS as usize, abi::cs_limits_CS_MAX_SLOTS as usize);
     let cells = abi::cs_limits_CS_MAX_CELLS as usize;
     assert_eq!(size_of::<abi::cs_config>(), 4 * 8 + 8 * 4);
-    assert_eq!(size_of::<abi::cs_table>(), 8 + 2 * 4 + 2 * cpus + 2 * slots + cells);
+    assert_eq!(size_of::<abi::cs_table>(), 8 + 2 * 4 + 2 * cpus + 2 * slots + 4 * cells + cells);
     assert_eq!(size_of::<abi::cs_member>(), 2 * 4);
     let counters = abi::cs_counter_CS_NR_COUNTERS as usize;
     let buckets = abi::cs_limits_CS_WAIT_BUCKETS as usize;

@@ -33,7 +33,7 @@ fn merged_members_share_by_weight_whatever_they_run() {
     let tree = tree(&[node(10, ROOT, 300), node(11, ROOT, 100)]);
     let loads = BTreeMap::from([(10, 2.0), (11, 6.0)]);
     let slots = BTreeMap::from([(10, 1), (11, 2)]);
-    let mut weigher = Weigher::default();
+    let mut weigher = Weigher::new(0);
     let changes = weigher
         .changes(&tree, &loads, &slots, &seats(&[(0, 0, 100), (1, 5, 300), (2, 5, 100)]))
         .expect("a tree");
@@ -47,7 +47,7 @@ fn members_with_cells_of_their_own_do_not_compete() {
     let tree = tree(&[node(10, ROOT, 300), node(11, ROOT, 100)]);
     let loads = BTreeMap::from([(10, 4.0), (11, 4.0)]);
     let slots = BTreeMap::from([(10, 1), (11, 2)]);
-    let mut weigher = Weigher::default();
+    let mut weigher = Weigher::new(0);
     let changes = weigher
         .changes(&tree, &loads, &slots, &seats(&[(0, 0, 100), (1, 5, 300), (2, 6, 100)]))
         .expect("a tree");
@@ -59,7 +59,7 @@ fn nested_cgroups_share_inside_their_cell() {
     let tree = tree(&[node(10, ROOT, 100), node(20, 10, 300), node(21, 10, 100)]);
     let loads = BTreeMap::from([(20, 4.0), (21, 4.0)]);
     let slots = BTreeMap::from([(10, 1)]);
-    let mut weigher = Weigher::default();
+    let mut weigher = Weigher::new(0);
     let changes =
         weigher.changes(&tree, &loads, &slots, &seats(&[(0, 0, 100), (1, 3, 100)])).expect("a tree");
     let ratio = ratio(&factors(&changes), (20, 4.0), (21, 4.0));
@@ -70,7 +70,7 @@ fn nested_cgroups_share_inside_their_cell() {
 fn without_members_the_hierarchy_counts_as_it_is() {
     let tree = tree(&[node(10, ROOT, 300), node(11, ROOT, 100)]);
     let loads = BTreeMap::from([(10, 4.0), (11, 4.0)]);
-    let mut weigher = Weigher::default();
+    let mut weigher = Weigher::new(0);
     let changes = weigher.changes(&tree, &loads, &BTreeMap::new(), &seats(&[(0, 0, 100)])).expect("a tree");
     let ratio = ratio(&factors(&changes), (10, 4.0), (11, 4.0));
     assert!((2.8..3.2).contains(&ratio), "{ratio}");
@@ -80,7 +80,7 @@ fn without_members_the_hierarchy_counts_as_it_is() {
 fn what_has_not_changed_is_not_told_again_and_what_has_gone_is_taken_back() {
     let nodes = tree(&[node(10, ROOT, 300), node(11, ROOT, 100)]);
     let loads = BTreeMap::from([(10, 4.0), (11, 4.0)]);
-    let mut weigher = Weigher::default();
+    let mut weigher = Weigher::new(0);
     let alone = seats(&[(0, 0, 100)]);
     let first = weigher.changes(&nodes, &loads, &BTreeMap::new(), &alone).expect("a tree");
     // The root's own tasks, though it has none now, would compete with both.
@@ -96,11 +96,21 @@ fn what_has_not_changed_is_not_told_again_and_what_has_gone_is_taken_back() {
 
 #[test]
 fn loads_are_rates_of_what_was_added() {
-    let mut weigher = Weigher::default();
+    let mut weigher = Weigher::new(0);
     weigher.loads(&BTreeMap::from([(10, 1_000)]), 1_000);
     let loads = weigher.loads(&BTreeMap::from([(10, 3_000), (11, 500)]), 1_000);
     assert_eq!(loads, BTreeMap::from([(10, 2.0), (11, 0.5)]));
     assert_eq!(weigher.gone(&tree(&[node(10, ROOT, 100)])), [11]);
     weigher.forget(11);
     assert!(weigher.gone(&tree(&[node(10, ROOT, 100)])).is_empty());
+}
+
+#[test]
+fn loads_that_come_in_lumps_are_smoothed() {
+    let mut weigher = Weigher::new(1_000);
+    let average = |weigher: &mut Weigher, total| weigher.loads(&BTreeMap::from([(10, total)]), 1_000)[&10];
+    assert_eq!(average(&mut weigher, 4_000), 4.0, "the first value is all there is");
+    assert_eq!(average(&mut weigher, 4_000), 2.0);
+    assert_eq!(average(&mut weigher, 4_000), 1.0);
+    assert_eq!(average(&mut weigher, 8_000), 2.5);
 }
