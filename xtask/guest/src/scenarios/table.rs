@@ -22,8 +22,8 @@ pub const CELL_SCHEDULER: &[&str] = &["cell-scheduler"];
 /// Only active-push.
 pub const ACTIVE_PUSH: &[&str] = &["active-push"];
 
-/// Those that have yet to pass some scenarios.
-const NEW_SCHEDULERS: &[&str] = &["cell-scheduler", "active-push"];
+/// Those that honour `cpu.weight`.
+const CGROUP_WEIGHTS: &[&str] = &["domain-balancer", "cell-scheduler"];
 
 /// One scenario as the host sees it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -103,7 +103,7 @@ const fn push(
 const TABLE: &[ScenarioInfo] = &[
     info("1", "attach, idle, detach", "disabled again in 30 s", 8),
     info("2", "20 reloads in a row beside a load", "enable_seq +20, no BPF map or program left", 75)
-        .not_yet(NEW_SCHEDULERS),
+        .not_yet(ACTIVE_PUSH),
     info(
         "3",
         "SIGSTOP the daemon for 30 s under load, then SIGKILL it",
@@ -135,11 +135,11 @@ const TABLE: &[ScenarioInfo] = &[
         "shares follow the weights, nobody at 0",
         20,
     )
-    .not_yet(NEW_SCHEDULERS),
+    .not_yet(ACTIVE_PUSH),
     info("11", "cpusets set, swapped, cleared under load", "no sample outside after 1 s", 18)
-        .not_yet(NEW_SCHEDULERS),
+        .not_yet(ACTIVE_PUSH),
     ScenarioInfo {
-        schedulers: DOMAIN_BALANCER,
+        schedulers: CGROUP_WEIGHTS,
         ..info(
             "10",
             "cgroups with cpu.weight 300 : 100 at full load, nested, and with unequal numbers of tasks",
@@ -151,7 +151,7 @@ const TABLE: &[ScenarioInfo] = &[
         .not_yet(ACTIVE_PUSH),
     info("15", "fork/exec/exit storm, 5000 tasks", "all reaped; task contexts back to the baseline", 70)
         .not_yet(ACTIVE_PUSH),
-    info("16", "one waker, 32 receivers, 100 rounds", "each receiver counts 100", 15).not_yet(NEW_SCHEDULERS),
+    info("16", "one waker, 32 receivers, 100 rounds", "each receiver counts 100", 15).not_yet(ACTIVE_PUSH),
     info(
         "17",
         "CPU off/on loop under load, monitor attached",
@@ -165,7 +165,7 @@ const TABLE: &[ScenarioInfo] = &[
         "tasks that may leave it do; a bound one gets the share of the kernel's server from 7.0 on",
         18,
     )
-    .not_yet(NEW_SCHEDULERS),
+    .not_yet(ACTIVE_PUSH),
     ScenarioInfo {
         schedulers: DOMAIN_BALANCER,
         topologies: &["1n1l1c1t", "1n1l3c1t", "1n1l2c2t", "1n2l2c1t", "2n2l2c1t"],
@@ -175,9 +175,9 @@ const TABLE: &[ScenarioInfo] = &[
         schedulers: DOMAIN_BALANCER,
         ..info("20", "8 hogs started in LLC 0, then unpinned", "every LLC used in 30 s", 8)
     },
-    info("23", "work bound to a CPU beside solo hogs", "served within 5 s", 14).not_yet(NEW_SCHEDULERS),
+    info("23", "work bound to a CPU beside solo hogs", "served within 5 s", 14).not_yet(ACTIVE_PUSH),
     info("24", "500 tasks bound to random subsets", "everybody runs; the scheduler unloads", 25)
-        .not_yet(NEW_SCHEDULERS),
+        .not_yet(ACTIVE_PUSH),
     ScenarioInfo {
         schedulers: DOMAIN_BALANCER,
         ..info(
@@ -211,20 +211,17 @@ const TABLE: &[ScenarioInfo] = &[
         "it does at least 1.3x the work and waits at most 0.7x; the hogs keep at least 0.5x",
         50,
     ),
-    cells("C2", "a cell shrinks under spinners that are alone on their CPUs", "they leave the lost CPUs", 20)
-        .not_yet(CELL_SCHEDULER),
+    cells("C2", "a cell shrinks under spinners that are alone on their CPUs", "they leave the lost CPUs", 20),
     cells("C3", "cpusets of tenants cover all CPUs, SCHED_IDLE task outside", "no exit, no stall", 48),
     cells("C4", "more tenants than CPUs; one deleted and made again", "merge, split, all run", 40),
     cells("C5", "a lender wakes while its CPUs are borrowed", "served far within a slice", 22),
-    cells("C6", "a cell loses the caches that tasks are bound to", "all of them go on running", 20)
-        .not_yet(CELL_SCHEDULER),
+    cells("C6", "a cell loses the caches that tasks are bound to", "all of them go on running", 20),
     cells(
         "C7",
         "200 cgroups made and removed under load",
         "one cell per CPU at every look, nothing left",
         40,
-    )
-    .not_yet(CELL_SCHEDULER),
+    ),
     ScenarioInfo {
         topologies: SMT_TOPOLOGY,
         ..push(
