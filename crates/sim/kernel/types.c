@@ -94,6 +94,26 @@ struct task_struct {
 	cpumask_t cpus_mask;
 };
 
+struct rt_rq {
+	unsigned int rt_nr_running;
+};
+
+/* Deadline tasks are not modelled: none is ever there. */
+struct dl_rq {
+	unsigned int dl_nr_running;
+};
+
+struct sched_dl_entity {
+	u64 dl_runtime;
+};
+
+/* The server is there, and that is all that is said about it. */
+struct rq {
+	struct rt_rq rt;
+	struct dl_rq dl;
+	struct sched_dl_entity ext_server;
+};
+
 enum scx_exit_kind {
 	SCX_EXIT_NONE = 0,
 	SCX_EXIT_DONE = 1,
@@ -278,6 +298,7 @@ KEEP(scx_cpu_release_args);
 KEEP(scx_cgroup_init_args);
 KEEP(bpf_iter_css);
 KEEP(scx_event_stats);
+KEEP(rq);
 KEEP(task_struct);
 KEEP(scx_exit_info);
 KEEP(scx_init_task_args);

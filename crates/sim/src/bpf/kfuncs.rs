@@ -17,6 +17,7 @@ type R = Result<u64, Fault>;
 
 pub(super) fn register(registry: &mut Registry<Kernel>) {
     queues(registry);
+    per_cpu(registry);
     registry.functions(&[
         ("scx_bpf_now", now),
         ("__scx_bpf_select_cpu_and", select_cpu_and),
@@ -80,6 +81,17 @@ pub(super) fn register(registry: &mut Registry<Kernel>) {
         (118, "bpf_jiffies64", |ctx, _| Ok(ctx.state.now / ctx.state.config.tick_ns())),
         (7, "bpf_get_prandom_u32", |ctx, _| Ok(u64::from(ctx.state.rng.next() as u32))),
         (158, "bpf_get_current_task_btf", current),
+    ]);
+}
+
+/// Variables that each CPU has a copy of: run queues are the only ones that the model has.
+fn per_cpu(registry: &mut Registry<Kernel>) {
+    registry.helpers(&[
+        (153, "bpf_per_cpu_ptr", |ctx, a| run_queue(ctx, a[1] as u32 as usize)),
+        (154, "bpf_this_cpu_ptr", |ctx, _| {
+            let cpu = ctx.state.this_cpu;
+            run_queue(ctx, cpu)
+        }),
     ]);
 }
 
@@ -317,6 +329,13 @@ fn give_current(ctx: &mut C<'_>, curr: Curr) -> R {
     };
     fields.push(("cpus_ptr", kernel_mask(ctx, "possible")?));
     ctx.state.objects.outsider(ctx.mem, name, &fields).map(u64::from)
+}
+
+/// A CPU's run queue; NULL for a CPU that is not there.
+fn run_queue(ctx: &mut C<'_>, cpu: usize) -> R {
+    let kernel = &mut *ctx.state;
+    let Some(busy) = kernel.cpus.get(cpu).map(|cpu| cpu.rt_wanted_ns > 0) else { return Ok(0) };
+    kernel.objects.run_queue(ctx.mem, cpu, busy).map(u64::from)
 }
 
 fn error(ctx: &mut C<'_>, [format, data, length, ..]: [u64; 5]) -> R {

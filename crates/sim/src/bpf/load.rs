@@ -124,6 +124,7 @@ impl BpfScheduler {
         let options = LoadOptions {
             kernel_version: KERNEL_VERSION,
             nr_cpus: nr_cpu_ids as u32,
+            ksyms: [("runqueues".to_owned(), "rq".to_owned())].into(),
             ..LoadOptions::default()
         };
         let machine = object.load(&target, &registry(), &options)?;

@@ -41,6 +41,8 @@ pub(crate) struct Layout {
     prio: [Field; 2],
     policy: Field,
     group_leader: Field,
+    /// Of a run queue.
+    rt_running: Field,
     /// Of the struct that `scx_bpf_select_cpu_and` takes: prev_cpu, wake_flags, flags.
     pub select_cpu_args: [Field; 3],
     /// Of the struct that `scx_bpf_dsq_insert_vtime` takes: dsq_id, slice, vtime, enq_flags.
@@ -71,6 +73,7 @@ impl Layout {
             prio: [field("prio")?, field("static_prio")?],
             policy: field("policy")?,
             group_leader: field("group_leader")?,
+            rt_running: memory.field("rq", "rt.rt_nr_running")?,
             select_cpu_args: {
                 let field = |path: &str| memory.field("scx_bpf_select_cpu_and_args", path);
                 [field("prev_cpu")?, field("wake_flags")?, field("flags")?]
@@ -122,6 +125,8 @@ pub struct Objects {
     pub(super) masks_alive: u64,
     /// Stand-ins for tasks that are not the model's, made when needed.
     outsiders: HashMap<&'static str, Addr>,
+    /// Run queues by CPU, made when needed.
+    run_queues: HashMap<CpuId, Addr>,
     pub(crate) walks: HashMap<u64, DsqWalk>,
     words: u32,
 }
@@ -239,6 +244,20 @@ impl Objects {
             memory.write(addr, &field.map_err(|error| Fault::violation(error.to_string()))?, *value)?;
         }
         self.outsiders.insert(name, addr);
+        Ok(addr)
+    }
+
+    /// The run queue of a CPU, as far as it is modelled: whether real-time work is on it.
+    pub(crate) fn run_queue(&mut self, memory: &mut Memory, cpu: CpuId, busy: bool) -> Result<Addr, Fault> {
+        let addr = match self.run_queues.get(&cpu) {
+            Some(&addr) => addr,
+            None => {
+                let addr = memory.alloc("rq")?;
+                self.run_queues.insert(cpu, addr);
+                addr
+            }
+        };
+        memory.write(addr, &self.layout()?.rt_running, busy.into())?;
         Ok(addr)
     }
 
