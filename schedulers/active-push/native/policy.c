@@ -35,14 +35,19 @@ bool active_push_evens_out(const struct push_group *local, const struct push_gro
 	return push_evens_out(local, busiest);
 }
 
+u64 active_push_imbalance(const struct push_group *local, const struct push_group *busiest, u64 span_load, u64 span_capacity)
+{
+	return push_imbalance(local, busiest, span_load, span_capacity);
+}
+
 bool active_push_fits(u64 util, u64 capacity)
 {
 	return push_fits(util, capacity);
 }
 
-u64 active_push_next_interval(u64 interval, u64 min, u64 max, bool moved, bool all_pinned)
+u64 active_push_next_interval(u64 interval, u64 min, u64 max, bool unbalanced, bool all_pinned)
 {
-	return push_next_interval(interval, min, max, moved, all_pinned);
+	return push_next_interval(interval, min, max, unbalanced, all_pinned);
 }
 
 u64 active_push_newidle_cost(u64 estimate, u64 measured, u64 limit, bool decay_due)

@@ -53,6 +53,7 @@ fn settings(options: &Options) -> Vec<(&'static str, String)> {
         ("spread-after-us", options.spread_after_us.to_string()),
         ("wakeup-granularity-us", options.wakeup_granularity_us.to_string()),
         ("util-half-life-us", options.util_half_life_us.to_string()),
+        ("watch-us", options.watch_us.to_string()),
         ("prompt", options.prompt.to_string()),
         ("no-push", options.no_push.to_string()),
         ("stats-socket", socket.display().to_string()),

@@ -69,6 +69,7 @@ fn config(machine: &Machine, options: &Options, nr_cpu_ids: u32) -> Result<abi::
     config.wakeup_granularity_ns = nanoseconds(options.wakeup_granularity_us);
     config.spread_after_ns = nanoseconds(options.spread_after_us);
     config.util_half_life_ns = nanoseconds(options.util_half_life_us);
+    config.watch_ns = nanoseconds(options.watch_us);
     config.nr_cpu_ids = nr_cpu_ids;
     config.nr_levels = u32::try_from(machine.levels.len())?;
     config.nr_llcs = u32::try_from(machine.topology.llcs.len())?;
@@ -80,6 +81,8 @@ fn config(machine: &Machine, options: &Options, nr_cpu_ids: u32) -> Result<abi::
         *slot = abi::ap_level {
             min_interval_ns: level.params.min_interval_ms * 1_000_000,
             max_interval_ns: level.params.max_interval_ms * 1_000_000,
+            newidle_cost_max_ns: nanoseconds(level.params.newidle_cost_max_us),
+            newidle_decay_ns: level.params.newidle_decay_ms * 1_000_000,
             busy_factor: level.params.busy_factor,
             imbalance_pct: level.params.imbalance_pct,
             cache_nice_tries: level.params.cache_nice_tries,

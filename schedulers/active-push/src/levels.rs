@@ -16,6 +16,10 @@ pub struct LevelParams {
     pub min_interval_ms: u64,
     /// Longest time, ms; reached by doubling while there is nothing to do.
     pub max_interval_ms: u64,
+    /// Most that a newly idle round is taken to cost, µs: a CPU whose idle periods are shorter looks no further.
+    pub newidle_cost_max_us: u64,
+    /// The estimate of that cost falls by one percent in this time, ms.
+    pub newidle_decay_ms: u64,
     /// The intervals of a busy CPU are this many times as long.
     pub busy_factor: u32,
     /// Percent of load per capacity at which a group counts as heavier than another (117: 17 % more).
@@ -28,6 +32,9 @@ pub struct LevelParams {
 
 /// The largest interval an option accepts, ms.
 const MAX_INTERVAL_MS: u64 = 60_000;
+
+/// The kernel's limit: what a migration costs, and 200 µs.
+const NEWIDLE_COST_MAX_US: u64 = 700;
 
 /// The kernel pushes after two more failures than it takes to move cache-hot tasks.
 const PUSH_AFTER_TRIES: u32 = 2;
@@ -54,6 +61,8 @@ impl LevelParams {
         Self {
             min_interval_ms: cpus.max(1),
             max_interval_ms: (2 * cpus).max(2),
+            newidle_cost_max_us: NEWIDLE_COST_MAX_US,
+            newidle_decay_ms: 1_000,
             busy_factor: 16,
             imbalance_pct,
             cache_nice_tries,
@@ -67,6 +76,8 @@ impl LevelParams {
         match setting.key {
             Key::MinInterval => self.min_interval_ms = value,
             Key::MaxInterval => self.max_interval_ms = value,
+            Key::NewidleCostMax => self.newidle_cost_max_us = value,
+            Key::NewidleDecay => self.newidle_decay_ms = value,
             Key::BusyFactor => self.busy_factor = small,
             Key::ImbalancePct => self.imbalance_pct = small,
             Key::CacheNiceTries => self.cache_nice_tries = small,
@@ -81,6 +92,8 @@ impl fmt::Display for LevelParams {
             let value = match key {
                 Key::MinInterval => self.min_interval_ms,
                 Key::MaxInterval => self.max_interval_ms,
+                Key::NewidleCostMax => self.newidle_cost_max_us,
+                Key::NewidleDecay => self.newidle_decay_ms,
                 Key::BusyFactor => self.busy_factor.into(),
                 Key::ImbalancePct => self.imbalance_pct.into(),
                 Key::CacheNiceTries => self.cache_nice_tries.into(),
@@ -96,6 +109,8 @@ impl fmt::Display for LevelParams {
 enum Key {
     MinInterval,
     MaxInterval,
+    NewidleCostMax,
+    NewidleDecay,
     BusyFactor,
     ImbalancePct,
     CacheNiceTries,
@@ -103,9 +118,11 @@ enum Key {
 }
 
 /// Spelling and accepted range of each parameter.
-const KEYS: [(&str, Key, std::ops::RangeInclusive<u64>); 6] = [
+const KEYS: [(&str, Key, std::ops::RangeInclusive<u64>); 8] = [
     ("min-interval-ms", Key::MinInterval, 1..=MAX_INTERVAL_MS),
     ("max-interval-ms", Key::MaxInterval, 1..=MAX_INTERVAL_MS),
+    ("newidle-cost-max-us", Key::NewidleCostMax, 0..=1_000_000),
+    ("newidle-decay-ms", Key::NewidleDecay, 1..=MAX_INTERVAL_MS),
     ("busy-factor", Key::BusyFactor, 1..=1024),
     ("imbalance-pct", Key::ImbalancePct, 100..=1000),
     ("cache-nice-tries", Key::CacheNiceTries, 0..=1000),

@@ -57,6 +57,10 @@ pub struct Options {
     #[arg(long, value_name = "MICROSECONDS", default_value_t = 32_000, value_parser = micros(1))]
     pub util_half_life_us: u64,
 
+    /// How often somebody looks for tasks that wait on a CPU which a real-time or deadline task holds
+    #[arg(long, value_name = "MICROSECONDS", default_value_t = 10_000, value_parser = micros(100))]
+    pub watch_us: u64,
+
     /// A push request ends the running task's slice at once, not at the next tick
     #[arg(long)]
     pub prompt: bool,

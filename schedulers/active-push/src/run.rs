@@ -119,6 +119,7 @@ fn fill_placement(metrics: &mut Metrics, counters: &Counters) {
     metrics.wake_far = counters.get(abi::ap_counter_AP_WAKE_FAR);
     metrics.fork_spread = counters.get(abi::ap_counter_AP_WAKE_SPREAD_FORK);
     metrics.wake_misfit = counters.get(abi::ap_counter_AP_WAKE_MISFIT);
+    metrics.wake_evaded = counters.get(abi::ap_counter_AP_WAKE_EVADED);
     metrics.enqueued = counters.get(abi::ap_counter_AP_ENQUEUED);
     metrics.pinned = counters.get(abi::ap_counter_AP_PINNED);
     metrics.kthread = counters.get(abi::ap_counter_AP_KTHREAD);
@@ -129,6 +130,8 @@ fn fill_placement(metrics: &mut Metrics, counters: &Counters) {
     metrics.rescue_no_cpu = counters.get(abi::ap_counter_AP_RESCUE_NO_CPU);
     metrics.kicked_for_work = counters.get(abi::ap_counter_AP_KICKED_FOR_WORK);
     metrics.kicked_for_balance = counters.get(abi::ap_counter_AP_KICKED_FOR_BALANCE);
+    metrics.called_for_help = counters.get(abi::ap_counter_AP_CALLED_FOR_HELP);
+    metrics.helped = counters.get(abi::ap_counter_AP_HELPED);
     metrics.no_context = counters.get(abi::ap_counter_AP_NO_CONTEXT);
 }
 

@@ -23,11 +23,11 @@ pub struct LevelMetrics {
     pub lb_failed: u64,
     #[stat(desc = "Rounds that found nothing to do")]
     pub lb_balanced: u64,
-    #[stat(desc = "Tasks by which groups were out of balance, summed over rounds")]
+    #[stat(desc = "Load by which groups were out of balance, summed over rounds; 100 is a task of nice 0")]
     pub lb_imbalance: u64,
     #[stat(desc = "Tasks pulled")]
     pub lb_gained: u64,
-    #[stat(desc = "Rounds that pulled cache-hot tasks")]
+    #[stat(desc = "Cache-hot tasks pulled")]
     pub lb_hot_gained: u64,
     #[stat(desc = "Rounds without a busiest group")]
     pub lb_nobusyg: u64,
@@ -87,6 +87,8 @@ pub struct Metrics {
     pub fork_spread: u64,
     #[stat(desc = "Wake-ups sent to a larger CPU")]
     pub wake_misfit: u64,
+    #[stat(desc = "Wake-ups that kept away from a previous CPU held by a higher class")]
+    pub wake_evaded: u64,
     #[stat(desc = "Queued on a CPU")]
     pub enqueued: u64,
     #[stat(desc = "Queued on their only CPU")]
@@ -107,6 +109,10 @@ pub struct Metrics {
     pub kicked_for_work: u64,
     #[stat(desc = "Idle CPUs kicked because a balancing round was due")]
     pub kicked_for_balance: u64,
+    #[stat(desc = "CPUs asked to take a task that waits where a higher class holds the CPU")]
+    pub called_for_help: u64,
+    #[stat(desc = "Tasks taken from CPUs that a higher class holds")]
+    pub helped: u64,
     #[stat(desc = "Push requests because two threads shared a core beside an idle one")]
     pub push_spread: u64,
     #[stat(desc = "Push requests because a task was too large for its CPU")]
@@ -186,15 +192,16 @@ impl Metrics {
         self.write_pushes(out)?;
         writeln!(
             out,
-            "  level                 count   failed balanced   gained      hot no-group no-queue   pinned | requests   failed   pushed"
+            "  level                 count   failed balanced imbalance   gained      hot no-group no-queue   pinned | requests   failed   pushed"
         )?;
         for (name, level) in &self.levels {
             writeln!(
                 out,
-                "  {name:<18} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} | {:>8} {:>8} {:>8}",
+                "  {name:<18} {:>8} {:>8} {:>8} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8} | {:>8} {:>8} {:>8}",
                 level.lb_count,
                 level.lb_failed,
                 level.lb_balanced,
+                level.lb_imbalance,
                 level.lb_gained,
                 level.lb_hot_gained,
                 level.lb_nobusyg,
@@ -216,11 +223,12 @@ impl Metrics {
         )?;
         writeln!(
             out,
-            "  wake: prev {} cache {} far {} larger {} preempt {}  fork spread {}  queue: cpu {} pinned {} kthread {}  kept {}",
+            "  wake: prev {} cache {} far {} larger {} evaded {} preempt {}  fork spread {}  queue: cpu {} pinned {} kthread {}  kept {}",
             self.wake_prev,
             self.wake_llc,
             self.wake_far,
             self.wake_misfit,
+            self.wake_evaded,
             self.wake_preempt,
             self.fork_spread,
             self.enqueued,
@@ -253,7 +261,7 @@ impl Metrics {
         writeln!(
             out,
             "  request to schedule-out: p50 {} us p99 {} us, to running: p50 {} us p99 {} us  rescued {} (no cpu {}) \
-             requeued {}  kicks: work {} balance {}",
+             requeued {} helped {} of {}  kicks: work {} balance {}",
             self.push_out_p50_us,
             self.push_out_p99_us,
             self.push_run_p50_us,
@@ -261,6 +269,8 @@ impl Metrics {
             self.rescued,
             self.rescue_no_cpu,
             self.requeued_idle,
+            self.helped,
+            self.called_for_help,
             self.kicked_for_work,
             self.kicked_for_balance,
         )

@@ -129,7 +129,7 @@ fn dry_run_shows_levels_and_every_setting() {
     let arguments = ["--level", "smt:push-failures=9", "--slice-us", "3000", "--prompt"];
     let text = dry_run::report(&machine("1n2l2c2t", &arguments), &options(&arguments));
     for line in [
-        "smt: min-interval-ms=2,max-interval-ms=4,busy-factor=16,imbalance-pct=110,cache-nice-tries=0,push-failures=9",
+        "smt: min-interval-ms=2,max-interval-ms=4,newidle-cost-max-us=700,newidle-decay-ms=1000,busy-factor=16,imbalance-pct=110,cache-nice-tries=0,push-failures=9",
         "cpus 0-1 capacity 2.00: 0 | 1",
         "cpus 0-3 capacity 4.00: 0-1 | 2-3",
         "cpus 0-7 capacity 8.00: 0-3 | 4-7",

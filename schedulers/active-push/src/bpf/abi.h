@@ -30,6 +30,9 @@ enum ap_limits {
 struct ap_level {
 	u64 min_interval_ns;
 	u64 max_interval_ns;
+	/* Most that a newly idle round is taken to cost, and how often that estimate falls by one percent. */
+	u64 newidle_cost_max_ns;
+	u64 newidle_decay_ns;
 	/* Intervals of a busy CPU are this many times as long. */
 	u32 busy_factor;
 	/* Percent by which a group must exceed another before load is evened out: 117 means 17 % more. */
@@ -53,6 +56,8 @@ struct ap_config {
 	u64 spread_after_ns;
 	/* Half-life of a task's utilisation. */
 	u64 util_half_life_ns;
+	/* How often somebody looks for tasks that wait on a CPU that a higher class holds. */
+	u64 watch_ns;
 	u32 nr_cpu_ids;
 	u32 nr_levels;
 	u32 nr_llcs;
@@ -109,7 +114,7 @@ enum ap_lb {
 	AP_LB_COUNT,
 	AP_LB_FAILED,
 	AP_LB_BALANCED,
-	/* Sum of the imbalances found, in tasks. */
+	/* Sum of the imbalances found, as load: 100 is one task of nice 0. */
 	AP_LB_IMBALANCE,
 	AP_LB_GAINED,
 	AP_LB_HOT_GAINED,
@@ -132,6 +137,8 @@ enum ap_counter {
 	AP_WAKE_FAR,
 	AP_WAKE_SPREAD_FORK,
 	AP_WAKE_MISFIT,
+	/* Away from the previous CPU because a higher class holds it. */
+	AP_WAKE_EVADED,
 	/* Queued on a CPU. */
 	AP_ENQUEUED,
 	AP_PINNED,
@@ -149,6 +156,9 @@ enum ap_counter {
 	/* Idle CPUs kicked because work waited, or because a round was due. */
 	AP_KICKED_FOR_WORK,
 	AP_KICKED_FOR_BALANCE,
+	/* CPUs asked to take a task that waits where a higher class holds the CPU, and tasks taken for it. */
+	AP_CALLED_FOR_HELP,
+	AP_HELPED,
 	/* Push requests by reason. */
 	AP_PUSH_SPREAD,
 	AP_PUSH_MISFIT,
@@ -204,8 +214,8 @@ struct ap_cpu {
 	u32 running_pinned;
 	/* The running task needs a faster CPU: its utilisation, else 0. */
 	u32 misfit_util;
-	/* 1: dispatch has put a successor on the local queue. */
-	u32 dispatched;
+	/* CPU + 1 that asks this one to take a task which waits there; 0 for none. */
+	u32 help;
 	u32 pad;
 };
 

@@ -101,6 +101,18 @@ __noinline int arrived_on(struct task_struct *p __arg_trusted, u32 cpu)
 	return 1;
 }
 
+/*
+ * The task goes to the queue of a CPU whose idle bit has been claimed for it, and is about to run there. Not to its local queue: should
+ * a real-time task get there first, others can still take it away.
+ */
+static __always_inline void put_on_idle(struct task_struct *p, struct task_ctx *tctx, u32 cpu, u64 enq_flags)
+{
+	tctx->placed_ns = scx_bpf_now();
+	account_to(p, tctx, cpu);
+	follow_clock(p, tctx, cpu);
+	scx_bpf_dsq_insert_vtime(p, cpu_dsq(cpu), conf.slice_ns, p->scx.dsq_vtime, enq_flags);
+}
+
 static __always_inline void advance_clock(struct ap_cpu *cctx, u64 vtime)
 {
 	if (vtime_before(cctx->vtime_now, vtime))

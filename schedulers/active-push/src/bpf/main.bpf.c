@@ -10,7 +10,9 @@
  *   state        configuration, maps, look-ups
  *   account      which CPU a task counts for, virtual time
  *   push         the push protocol
+ *   help         who takes a task that waits on a CPU held by a higher class
  *   place        select_cpu and enqueue
+ *   groups       the busiest group and queue
  *   pull         balancing rounds
  *   run          dispatch, tick, running, stopping
  *   task         life of a task
@@ -119,7 +121,10 @@ s32 BPF_STRUCT_OPS_SLEEPABLE(active_push_init)
 			return err;
 		}
 	}
-	return 0;
+	err = start_watch();
+	if (err)
+		scx_bpf_error("the watch over held cpus cannot be started: error %d", err);
+	return err;
 }
 
 void BPF_STRUCT_OPS(active_push_exit, struct scx_exit_info *ei)

@@ -3,8 +3,9 @@
  * Placement: where a task that becomes runnable, or has to leave its CPU, goes.
  *
  * A wake-up looks for an idle CPU near its previous one (that CPU, an idle core, an idle CPU of the last-level cache), then
- * anywhere, and else waits in the queue of its previous CPU. A task that leaves its CPU runnable and not by its own choice looks the
- * same way; when a higher class took the CPU this is a rescue. Per-CPU kernel threads go straight to the local queue.
+ * anywhere, and else waits in the queue of its previous CPU, or of the least loaded one if a higher class holds that. A task that
+ * leaves its CPU runnable and not by its own choice looks the same way; when a higher class took the CPU this is a rescue. Per-CPU
+ * kernel threads go straight to the head of the local queue.
  *
  * Relies on: the kernel's built-in idle tracking; select_cpu_and (kernel 6.16), which also honours synchronous wake-ups.
  * Does not handle: migration-disabled tasks; the kernel keeps them on their CPU by itself.
@@ -12,18 +13,15 @@
 #ifndef ACTIVE_PUSH_PLACE_BPF_H
 #define ACTIVE_PUSH_PLACE_BPF_H
 
-#include "push.bpf.h"
-
-/* CPUs a new task looks at when none is idle. */
-#define FORK_SCAN_MAX 64
+#include "help.bpf.h"
 
 /* An idle CPU in the cache of `near`, claimed. Negative if none. */
-static __always_inline s32 claim_in_llc(struct task_struct *p, s32 near, u64 wake_flags)
+static __always_inline s32 claim_in_llc(struct task_struct *p, s32 near, u64 wake_flags, u64 pick_flags)
 {
 	const volatile struct ap_place *place = place_of(near);
 	const struct cpumask *llc = mask_of(&llc_masks, place->llc);
 
-	return llc ? scx_bpf_select_cpu_and(p, near, wake_flags, llc, 0) : -ENOENT;
+	return llc ? scx_bpf_select_cpu_and(p, near, wake_flags, llc, pick_flags) : -ENOENT;
 }
 
 static __always_inline s32 claim_anywhere(struct task_struct *p, s32 near, u64 wake_flags)
@@ -56,65 +54,39 @@ static __always_inline s32 claim_fitting(struct task_struct *p, struct task_ctx 
 	return largest ? scx_bpf_select_cpu_and(p, near, 0, largest, 0) : -ENOENT;
 }
 
-/* The CPU with the least load per capacity among the next ones to `prev_cpu`: for new tasks, which have no cache to lose. */
-static __always_inline s32 lightest_cpu(struct task_struct *p, s32 prev_cpu)
-{
-	const volatile struct ap_place *place = place_of(prev_cpu);
-	struct ap_cpu *cctx = cpu_ctx(prev_cpu);
-	u32 nr = conf.nr_cpu_ids < FORK_SCAN_MAX ? conf.nr_cpu_ids : FORK_SCAN_MAX, i;
-	u64 best_load, best_capacity;
-	s32 best = prev_cpu;
-
-	if (!cctx)
-		return prev_cpu;
-	best_load = cctx->load;
-	best_capacity = place->capacity;
-	bpf_for(i, 1, nr) {
-		u32 at = place->core_first + i, cpu;
-
-		cpu = ordered_cpu(at < conf.nr_cpu_ids ? at : at - conf.nr_cpu_ids);
-		cctx = cpu_ctx(cpu);
-		if (!cctx || !is_online(cpu) || !bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
-			continue;
-		if (push_heavier(best_load, best_capacity, cctx->load, capacity_of(cpu), 100)) {
-			best = cpu;
-			best_load = cctx->load;
-			best_capacity = capacity_of(cpu);
-		}
-	}
-	return best;
-}
-
 s32 BPF_STRUCT_OPS(active_push_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flags)
 {
 	struct task_ctx *tctx = task_ctx(p);
-	u32 where = AP_WAKE_LLC;
+	u32 where = AP_WAKE_LLC, lightest;
 	s32 cpu;
 
 	if (!tctx)
 		return prev_cpu;
+	/* The kernel keeps a synchronous wake-up here if the local queue is empty; what waits here waits in our own queue. */
+	if (nr_queued(bpf_get_smp_processor_id()))
+		wake_flags &= ~SCX_WAKE_SYNC;
 	cpu = claim_fitting(p, tctx, prev_cpu);
 	if (cpu >= 0) {
 		where = AP_WAKE_MISFIT;
 	} else {
-		cpu = claim_in_llc(p, prev_cpu, wake_flags);
+		cpu = claim_in_llc(p, prev_cpu, wake_flags, 0);
 		if (cpu < 0) {
 			cpu = claim_anywhere(p, prev_cpu, wake_flags);
 			where = AP_WAKE_FAR;
 		}
 	}
 	if (cpu >= 0) {
-		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, conf.slice_ns, 0);
+		tctx->claimed = cpu + 1;
 		count(cpu == prev_cpu ? AP_WAKE_PREV : where);
 		return cpu;
 	}
-	if (wake_flags & SCX_WAKE_FORK) {
-		cpu = lightest_cpu(p, prev_cpu);
-		if (cpu != prev_cpu)
-			count(AP_WAKE_SPREAD_FORK);
-		return cpu;
-	}
-	return prev_cpu;
+	if (!(wake_flags & SCX_WAKE_FORK) && !higher_class_on(prev_cpu))
+		return prev_cpu;
+	lightest = lightest_cpu(p, prev_cpu);
+	if (lightest == AP_NONE || lightest == prev_cpu)
+		return prev_cpu;
+	count(wake_flags & SCX_WAKE_FORK ? AP_WAKE_SPREAD_FORK : AP_WAKE_EVADED);
+	return lightest;
 }
 
 /* Does the waking task come so much earlier that the running one should stop? */
@@ -127,43 +99,17 @@ static __always_inline bool should_preempt(struct task_struct *p, struct ap_cpu 
 	return vtime_before(p->scx.dsq_vtime + conf.wakeup_granularity_ns, cctx->running_vtime + ran);
 }
 
-/* CPUs that are kicked because they may have gone idle a moment ago. */
-#define LOOKING_MAX 8
-
-/*
- * The CPU where the task waits is held by a higher class: no tick there will ever ask for help. A CPU that looked for work just
- * before the task was queued, and is not marked idle yet, must look again. A kick acts only on a CPU that has become idle.
- */
-__noinline int kick_looking(u32 held)
-{
-	u32 nr_cpu_ids = conf.nr_cpu_ids, cpu, nr = 0;
-
-	bpf_for(cpu, 0, nr_cpu_ids) {
-		struct ap_cpu *cctx = cpu_ctx(cpu);
-
-		if (!cctx || cpu == held || !cctx->idle_since_ns)
-			continue;
-		scx_bpf_kick_cpu(cpu, SCX_KICK_IDLE);
-		if (++nr >= LOOKING_MAX)
-			break;
-	}
-	return nr;
-}
-
 /* Waits in the queue of a CPU; somebody idle is asked to help if it may. */
 static __always_inline void enqueue_on(struct task_struct *p, u32 cpu, u64 enq_flags)
 {
 	struct ap_cpu *cctx = cpu_ctx(cpu);
-	s32 helper;
 
 	scx_bpf_dsq_insert_vtime(p, cpu_dsq(cpu), conf.slice_ns, p->scx.dsq_vtime, enq_flags);
 	if (p->nr_cpus_allowed == 1) {
 		count(AP_PINNED);
 	} else {
 		count(AP_ENQUEUED);
-		helper = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
-		if (helper >= 0) {
-			scx_bpf_kick_cpu(helper, SCX_KICK_IDLE);
+		if (wake_helper(p, cpu)) {
 			count(AP_KICKED_FOR_WORK);
 			return;
 		}
@@ -176,23 +122,68 @@ static __always_inline void enqueue_on(struct task_struct *p, u32 cpu, u64 enq_f
 	}
 }
 
-/* A task that had to leave its CPU goes on at once if a CPU is idle: true if one was claimed and has the task now. */
-static __always_inline bool requeue_idle(struct task_struct *p, struct task_ctx *tctx, s32 cpu, bool rescue, u64 enq_flags)
+/* An idle thread of the same core, claimed; negative if there is none. */
+static __always_inline s32 claim_sibling(struct task_struct *p, u32 cpu)
 {
-	s32 idle = claim_in_llc(p, cpu, 0);
+	const volatile struct ap_place *place = place_of(cpu);
+	u32 end = place->core_nr, i;
 
-	if (idle < 0 && rescue)
+	bpf_for(i, 0, end) {
+		u32 other = ordered_cpu(place->core_first + i);
+
+		if (other != cpu && is_online(other) && bpf_cpumask_test_cpu(other, p->cpus_ptr) &&
+		    scx_bpf_test_and_clear_cpu_idle(other))
+			return other;
+	}
+	return -ENOENT;
+}
+
+/*
+ * An idle CPU for a task that a higher class drives out, claimed: an idle core of its cache, the other thread of its own core (one
+ * beside another task would slow that one down, too), an idle CPU of its cache, any idle CPU.
+ */
+static __always_inline s32 claim_refuge(struct task_struct *p, u32 cpu)
+{
+	s32 idle = -ENOENT;
+
+	if (conf.smt) {
+		idle = claim_in_llc(p, cpu, 0, SCX_PICK_IDLE_CORE);
+		if (idle < 0)
+			idle = claim_sibling(p, cpu);
+	}
+	if (idle < 0)
+		idle = claim_in_llc(p, cpu, 0, 0);
+	if (idle < 0)
 		idle = claim_anywhere(p, cpu, 0);
+	return idle;
+}
+
+/* A task that had to leave its CPU goes on at once if a CPU is idle: true if one was claimed and has the task now. */
+static __always_inline bool requeue_idle(struct task_struct *p, struct task_ctx *tctx, u32 cpu, bool rescue, u64 enq_flags)
+{
+	s32 idle = rescue ? claim_refuge(p, cpu) : claim_in_llc(p, cpu, 0, 0);
+
 	if (idle < 0) {
 		if (rescue)
 			count(AP_RESCUE_NO_CPU);
 		return false;
 	}
-	account_to(p, tctx, idle);
-	follow_clock(p, tctx, idle);
-	scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL_ON | idle, conf.slice_ns, enq_flags);
+	put_on_idle(p, tctx, idle, enq_flags);
+	scx_bpf_kick_cpu(idle, SCX_KICK_IDLE);
 	count(rescue ? AP_RESCUED : AP_REQUEUED_IDLE);
 	return true;
+}
+
+/* A per-CPU kernel thread comes before everything that waits, and before what runs unless that is behind it. */
+static __always_inline void enqueue_kthread(struct task_struct *p, u32 cpu, u64 enq_flags)
+{
+	struct ap_cpu *cctx = cpu_ctx(cpu);
+
+	enq_flags |= SCX_ENQ_HEAD;
+	if (cctx && should_preempt(p, cctx, scx_bpf_now()))
+		enq_flags |= SCX_ENQ_PREEMPT;
+	scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, conf.slice_ns, enq_flags);
+	count(AP_KTHREAD);
 }
 
 void BPF_STRUCT_OPS(active_push_enqueue, struct task_struct *p, u64 enq_flags)
@@ -200,6 +191,7 @@ void BPF_STRUCT_OPS(active_push_enqueue, struct task_struct *p, u64 enq_flags)
 	struct task_ctx *tctx = task_ctx(p);
 	s32 cpu = scx_bpf_task_cpu(p);
 	bool rescue, stays;
+	u32 claimed;
 
 	if (is_forced_to_stall(p->pid))
 		return;
@@ -209,16 +201,25 @@ void BPF_STRUCT_OPS(active_push_enqueue, struct task_struct *p, u64 enq_flags)
 		return;
 	}
 	rescue = tctx->stopped && tctx->preempted && !conf.no_push;
-	stays = tctx->stopped && tctx->own_successor && !rescue;
+	/* A task of ours comes next: the waiting is ordinary, and whoever is idle may pull. */
+	stays = tctx->stopped && !rescue;
+	claimed = tctx->claimed;
 	tctx->stopped = 0;
 	tctx->preempted = 0;
+	tctx->claimed = 0;
 	if (tctx->push_target && push_arrive(p, tctx, cpu, enq_flags))
 		return;
+	if (claimed == cpu + 1) {
+		put_on_idle(p, tctx, cpu, enq_flags);
+		return;
+	}
+	/* The kernel chose another CPU than the idle one that was claimed: that one must become idle again. */
+	if (claimed)
+		scx_bpf_kick_cpu(claimed - 1, SCX_KICK_IDLE);
 	account_to(p, tctx, cpu);
 	follow_clock(p, tctx, cpu);
 	if (p->nr_cpus_allowed == 1 && is_kthread(p)) {
-		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, conf.slice_ns, enq_flags);
-		count(AP_KTHREAD);
+		enqueue_kthread(p, cpu, enq_flags);
 		return;
 	}
 	/* Nothing else wants this CPU: stay. Up to 7.2 the CPU needs a kick to notice. */

@@ -4,7 +4,8 @@
  * tasks from there. What cannot be pulled because it runs becomes a push request.
  *
  * Three kinds of rounds, as the kernel's: newly idle (takes one task, bounded by what idle periods are worth), idle (the CPU
- * was kicked because work waits or a round is due), not idle (a busy CPU whose interval has passed: up to the imbalance).
+ * was kicked because work waits or a round is due), not idle (a busy CPU whose interval has passed: up to the imbalance). Every
+ * round ends as exactly one of balanced, failed or gained.
  *
  * Relies on: being called from ops.dispatch only (queue-to-queue moves are allowed there on all kernels); level_states of a
  * group being claimed by exchange, so that one CPU balances for it at a time.
@@ -13,224 +14,60 @@
 #ifndef ACTIVE_PUSH_PULL_BPF_H
 #define ACTIVE_PUSH_PULL_BPF_H
 
-#include "place.bpf.h"
+#include "groups.bpf.h"
 
-/* What a pull from one queue found. */
-#define PULL_HOT (1U << 16)
-#define PULL_PINNED (1U << 17)
-#define PULL_HOT_GAINED (1U << 18)
-#define PULL_MOVED(result) ((result) & 0xffff)
+/* What a pull from one queue found: numbers of tasks, and what it passed over. */
+#define PULL_MOVED(result) ((result) & 0xff)
+#define PULL_HOT_MOVED(result) ((result) >> 8 & 0xff)
+#define PULL_ONE_HOT_MOVED (1U << 8)
+#define PULL_SAW_HOT (1U << 16)
+#define PULL_SAW_PINNED (1U << 17)
+#define PULL_SAW_USELESS (1U << 18)
 
-/* Index of the level_state of the group of `cpu` on `level`. */
-static __always_inline u32 group_state_index(u32 cpu, u32 level)
-{
-	return level ? conf.nr_cpu_ids + span_of(cpu, level - 1) : cpu;
-}
-
-static __always_inline struct level_state *group_state(u32 cpu, u32 level)
-{
-	u32 index = group_state_index(cpu, level);
-
-	return bpf_map_lookup_elem(&level_states, &index);
-}
-
-/* Does more than one thread of the core run something? Only tasks of this scheduler are seen. */
-__noinline int core_is_overfull(u32 cpu)
-{
-	const volatile struct ap_place *place = place_of(cpu);
-	u32 i, end = place->core_nr;
-	bool one = false;
-
-	bpf_for(i, 0, end) {
-		struct ap_cpu *cctx = cpu_ctx(ordered_cpu(place->core_first + i));
-
-		if (!cctx || !cctx->running_generation)
-			continue;
-		if (one)
-			return 1;
-		one = true;
-	}
-	return 0;
-}
-
-/*
- * On an overfull core, the CPU from which to push: every running thread but the first. The rule is the same for whoever asks, so
- * two CPUs that become idle at once never empty a core between them.
- */
-__noinline int is_extra_thread(u32 cpu)
-{
-	const volatile struct ap_place *place = place_of(cpu);
-	u32 i, end;
-
-	if (place->core_nr < 2)
-		return 0;
-	end = place->core_nr;
-	bpf_for(i, 0, end) {
-		u32 other = ordered_cpu(place->core_first + i);
-		struct ap_cpu *cctx;
-
-		if (other == cpu)
-			return 0;
-		cctx = cpu_ctx(other);
-		if (cctx && cctx->running_generation)
-			return 1;
-	}
-	return 0;
-}
-
-/* No thread of the core runs or has anything. */
-__noinline int core_is_idle(u32 cpu)
-{
-	const volatile struct ap_place *place = place_of(cpu);
-	u32 i, end;
-
-	end = place->core_nr;
-	bpf_for(i, 0, end) {
-		struct ap_cpu *cctx = cpu_ctx(ordered_cpu(place->core_first + i));
-
-		if (cctx && cctx->nr_running)
-			return 0;
-	}
-	return 1;
-}
-
-/* One look at the groups of a span. */
-struct search {
-	struct push_group local;
-	struct push_group busiest;
-	struct push_group current;
-	/* Range of the busiest group; nr 0 when there is none. */
-	u32 first;
-	u32 nr;
+/* How a round ended. */
+enum round_end {
+	ROUND_BALANCED,
+	/* Balanced as far as this CPU can tell: it is not the one that could help. */
+	ROUND_NOT_OURS,
+	/* Only tasks that may not come. */
+	ROUND_PINNED,
+	ROUND_FAILED,
+	ROUND_GAINED,
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__type(key, u32);
-	__type(value, struct search);
-	__uint(max_entries, 1);
-} searches SEC(".maps");
-
-static __always_inline struct search *my_search(void)
+/*
+ * Does it have a reason to be left where it waits? Its data may still be in that CPU's caches, unless a higher class holds that CPU, or
+ * it has been put there a moment ago because the CPU was idle.
+ */
+static __always_inline bool is_hot(const struct task_ctx *tctx, bool held, u64 now)
 {
-	u32 zero = 0;
-
-	return bpf_map_lookup_elem(&searches, &zero);
+	if (tctx->placed_ns && now - tctx->placed_ns < conf.migration_cost_ns)
+		return true;
+	return !held && tctx->last_ran_ns && now - tctx->last_ran_ns < conf.migration_cost_ns;
 }
 
-/* Sums up a range of CPUs in `current`. */
-__noinline int sum_group(u32 first, u32 nr, u32 dst_capacity)
-{
-	struct search *found = my_search();
-	struct push_group *sum;
-	u32 i;
-
-	if (!found)
-		return 0;
-	sum = &found->current;
-	__builtin_memset(sum, 0, sizeof(*sum));
-	bpf_for(i, 0, nr) {
-		u32 cpu = ordered_cpu(first + i);
-		struct ap_cpu *cctx = cpu_ctx(cpu);
-
-		if (!cctx)
-			continue;
-		sum->nr_cpus++;
-		sum->capacity += capacity_of(cpu);
-		sum->load += cctx->load;
-		sum->nr_running += cctx->nr_running;
-		sum->nr_waiting += nr_waiting_movable(cctx);
-		if (!cctx->nr_running)
-			sum->nr_idle++;
-		if (cctx->overfull_since_ns && cctx->running_generation)
-			sum->nr_overfull++;
-		if (asymmetric() && cctx->misfit_util && capacity_of(cpu) < dst_capacity)
-			sum->nr_misfit++;
-	}
-	return 0;
-}
-
-/* A group of a span as a range of cpu_order. */
-static __always_inline void group_range(u32 level, u32 group, u32 *first, u32 *nr)
-{
-	if (!level) {
-		*first = group;
-		*nr = 1;
-	} else {
-		*first = span_at(group)->first;
-		*nr = span_at(group)->nr;
-	}
-}
-
-__noinline int find_busiest_group(u32 cpu, u32 level)
-{
-	struct search *found = my_search();
-	u32 span = span_of(cpu, level), own = level ? span_of(cpu, level - 1) : AP_NONE;
-	u32 begin = span_at(span)->first_group, end = begin + span_at(span)->nr_groups;
-	u32 dst_capacity = capacity_of(cpu), group;
-
-	if (!found)
-		return 0;
-	__builtin_memset(found, 0, sizeof(*found));
-	bpf_for(group, begin, end) {
-		bool local = false;
-		u32 first, nr;
-
-		group_range(level, group, &first, &nr);
-		if (!level)
-			local = ordered_cpu(group) == cpu;
-		else
-			local = own == group;
-		sum_group(first, nr, dst_capacity);
-		if (local) {
-			found->local = found->current;
-			continue;
-		}
-		if (!found->current.nr_running)
-			continue;
-		if (!found->nr || push_busier(&found->current, &found->busiest)) {
-			found->busiest = found->current;
-			found->first = first;
-			found->nr = nr;
-		}
-	}
-	return found->nr;
-}
-
-/* The CPU with the most load per capacity that has something to take; AP_NONE if there is none. */
-__noinline u32 find_busiest_queue(u32 first, u32 nr, u32 cpu, u32 skip)
-{
-	u64 best_load = 0, best_capacity = 1;
-	u32 best = AP_NONE, i;
-
-	bpf_for(i, 0, nr) {
-		u32 other = ordered_cpu(first + i);
-		struct ap_cpu *cctx = cpu_ctx(other);
-
-		if (!cctx || other == cpu || other == skip || !nr_waiting_movable(cctx))
-			continue;
-		if (best == AP_NONE || push_heavier(cctx->load, capacity_of(other), best_load, best_capacity, 100)) {
-			best = other;
-			best_load = cctx->load;
-			best_capacity = capacity_of(other);
-		}
-	}
-	return best;
-}
+/* Takes a waiting task over, from within a walk over its queue. A macro: the walk cannot be handed to a function. */
+#define TAKE_OVER(p, cpu)                                                                     \
+	({                                                                                    \
+		scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER, vtime_on(p, cpu));              \
+		scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, cpu_dsq(cpu), 0);                \
+	})
 
 /*
- * Takes up to `max` tasks out of the queue of `src` into that of `cpu`. Skips what may not come here and, unless `hot_too`, what
- * is cache-hot. An idle CPU takes the first it may have.
+ * Takes up to `max` tasks out of the queue of `src` into that of `cpu`, and no more load than the search's budget. Skips what may not
+ * come here and, unless `hot_too`, what is cache-hot. An idle CPU takes the first it may have.
  */
 __noinline u32 pull_queue(u32 src, u32 cpu, u32 max, bool hot_too, bool idle)
 {
 	struct ap_cpu *from = cpu_ctx(src), *to = cpu_ctx(cpu);
+	struct search *found = my_search();
 	u64 now = scx_bpf_now(), dsq = cpu_dsq(src);
-	/* Not a constant: a loop that counts from one has as many states as it may have turns. */
+	bool held = higher_class_on(src);
+	/* Not constants: a loop that counts from one has as many states as it may have turns. */
 	u32 result = unknown_zero, moved = unknown_zero;
 	struct task_struct *p;
 
-	if (!from || !to)
+	if (!from || !to || !found)
 		return 0;
 	bpf_for_each(scx_dsq, p, dsq, 0) {
 		struct task_ctx *tctx;
@@ -239,29 +76,33 @@ __noinline u32 pull_queue(u32 src, u32 cpu, u32 max, bool hot_too, bool idle)
 		if (moved >= max)
 			break;
 		if (!bpf_cpumask_test_cpu(cpu, p->cpus_ptr) || migration_disabled(p)) {
-			result |= PULL_PINNED;
+			result |= PULL_SAW_PINNED;
 			continue;
 		}
 		tctx = task_ctx(p);
 		if (!tctx)
 			continue;
-		hot = tctx->last_ran_ns && now - tctx->last_ran_ns < conf.migration_cost_ns;
+		hot = is_hot(tctx, held, now);
 		if (hot && !hot_too) {
-			result |= PULL_HOT;
+			result |= PULL_SAW_HOT;
 			continue;
 		}
+		/* Half of it: a move changes the difference between two queues twice. */
 		if (!(idle && !moved) &&
-		    !push_move_helps(from->load, capacity_of(src), to->load, capacity_of(cpu), tctx->weight))
+		    (tctx->weight / 2 > found->budget ||
+		     !push_move_helps(from->load, capacity_of(src), to->load, capacity_of(cpu), tctx->weight))) {
+			result |= PULL_SAW_USELESS;
 			continue;
-		scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER, vtime_on(p, cpu));
-		if (!scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, cpu_dsq(cpu), 0))
+		}
+		if (!TAKE_OVER(p, cpu))
 			continue;
 		arrived_on(p, cpu);
+		found->budget -= tctx->weight < found->budget ? tctx->weight : found->budget;
 		if (hot)
-			result |= PULL_HOT_GAINED;
+			result += PULL_ONE_HOT_MOVED;
 		moved++;
 	}
-	return result | moved;
+	return result + moved;
 }
 
 /* The task that runs on `src` may run on `dst`: asking for one that may not would only end its slice for nothing. */
@@ -293,108 +134,145 @@ __noinline u32 find_push_source(u32 first, u32 nr, u32 cpu, u32 kind)
 			continue;
 		if (kind == PUSH_MISFIT_TASK && (!cctx->misfit_util || capacity_of(other) >= capacity))
 			continue;
+		/* A slower CPU is no place to even out with. */
+		if (capacity_of(other) > capacity)
+			continue;
 		if (running_may_come(other, cpu))
 			return other;
 	}
 	return AP_NONE;
 }
 
-/* Nothing waits in the busiest group: should one of its running tasks come here? Returns 1 if it was asked for. */
-__noinline int consider_push(u32 cpu, u32 level, u32 idle)
+/* Why a running task of the busiest group should come to this CPU: a counter of push reasons, or how the round ends without it. */
+static __always_inline u32 push_reason(const struct search *found, u32 cpu, enum round_end *end)
+{
+	u32 kind = push_group_kind(&found->busiest);
+
+	*end = ROUND_BALANCED;
+	if (kind == PUSH_MISFIT_TASK)
+		return AP_PUSH_MISFIT;
+	if (kind != PUSH_SMT_OVERFULL && !push_evens_out(&found->local, &found->busiest))
+		return AP_NONE;
+	*end = ROUND_NOT_OURS;
+	if (!core_is_idle(cpu))
+		return AP_NONE;
+	return kind == PUSH_SMT_OVERFULL ? AP_PUSH_SPREAD : AP_PUSH_IMBALANCE;
+}
+
+/* Nothing waits in the busiest group: one of its running tasks is asked for if it should come here. How the round ends. */
+__noinline int ask_for_running(u32 cpu, u32 level, u32 idle)
 {
 	struct level_state *state = group_state(cpu, level);
 	struct search *found = my_search();
-	u32 kind, source, reason;
-	u64 now = scx_bpf_now();
+	enum round_end end;
+	u32 source, reason;
 
 	if (!found || !state || level >= AP_MAX_LEVELS || idle >= AP_NR_IDLE_TYPES)
-		return 0;
-	kind = push_group_kind(&found->busiest);
-	if (kind == PUSH_MISFIT_TASK) {
-		reason = AP_PUSH_MISFIT;
-	} else if (!core_is_idle(cpu)) {
-		return 0;
-	} else if (kind == PUSH_SMT_OVERFULL) {
-		reason = AP_PUSH_SPREAD;
-	} else if (push_evens_out(&found->local, &found->busiest)) {
-		reason = AP_PUSH_IMBALANCE;
-		state->nr_failed++;
-		count_level(level, idle, AP_LB_FAILED, 1);
-		count_level(level, idle, AP_LB_IMBALANCE, 1);
-		if (!push_is_due(state->nr_failed, level_conf(level)->push_failures))
-			return 0;
-	} else {
-		return 0;
-	}
-	source = find_push_source(found->first, found->nr, cpu, kind);
-	if (source == AP_NONE || !push_record(source, cpu, level, idle, now))
-		return 0;
+		return ROUND_BALANCED;
+	reason = push_reason(found, cpu, &end);
+	if (reason == AP_NONE)
+		return end;
+	if (reason == AP_PUSH_IMBALANCE && !push_is_due(state->nr_failed + 1, level_conf(level)->push_failures))
+		return ROUND_FAILED;
+	source = find_push_source(found->first, found->nr, cpu, push_group_kind(&found->busiest));
+	if (source == AP_NONE || !push_record(source, cpu, level, idle, scx_bpf_now()))
+		return ROUND_FAILED;
 	count(reason);
+	push_prompt(source);
 	/* As the kernel: the next failures may move hot tasks, and do not push again at once. */
 	state->nr_failed = level_conf(level)->cache_nice_tries;
-	push_prompt(source);
-	return 1;
+	return ROUND_FAILED;
+}
+
+/* Pulls from the queues of the busiest group, one after the other until one gives something. */
+__noinline u32 pull_group(u32 cpu, u32 level, u32 idle)
+{
+	struct level_state *state = group_state(cpu, level);
+	u32 src, result = 0, max, tries, saw = 0;
+	struct search *found = my_search();
+	bool hot_too;
+
+	if (!state || !found || level >= AP_MAX_LEVELS || idle >= AP_NR_IDLE_TYPES)
+		return 0;
+	found->budget = push_imbalance(&found->local, &found->busiest, found->load, found->capacity);
+	max = idle == AP_NOT_IDLE ? conf.max_moves : 1;
+	hot_too = state->nr_failed > level_conf(level)->cache_nice_tries;
+	bpf_for(tries, 0, MAX_TRIES) {
+		src = find_busiest_queue(cpu);
+		if (src == AP_NONE) {
+			if (!tries)
+				count_level(level, idle, AP_LB_NOBUSYQ, 1);
+			break;
+		}
+		if (!tries)
+			count_level(level, idle, AP_LB_IMBALANCE, found->budget);
+		result = pull_queue(src, cpu, max, hot_too, idle != AP_NOT_IDLE);
+		if (PULL_MOVED(result)) {
+			count_level(level, idle, AP_LB_GAINED, PULL_MOVED(result));
+			count_level(level, idle, AP_LB_HOT_GAINED, PULL_HOT_MOVED(result));
+			return result;
+		}
+		/* A queue that has emptied meanwhile is not one of pinned tasks. */
+		saw |= result ?: PULL_SAW_USELESS;
+	}
+	return saw;
+}
+
+/* The round is over: failures and interval of the group follow. */
+static __always_inline void end_round(struct level_state *state, u32 level, u32 idle, enum round_end end)
+{
+	const volatile struct ap_level *params = level_conf(level);
+	bool unbalanced = end == ROUND_FAILED || end == ROUND_GAINED;
+
+	if (end == ROUND_FAILED)
+		count_level(level, idle, AP_LB_FAILED, 1);
+	else if (end != ROUND_GAINED)
+		count_level(level, idle, AP_LB_BALANCED, 1);
+	if (end == ROUND_PINNED)
+		count_level(level, idle, AP_LB_ALL_PINNED, 1);
+	/* Newly idle rounds are too many to count as failures, as in the kernel. */
+	if (idle == AP_NEWLY_IDLE && end != ROUND_GAINED)
+		return;
+	if (end == ROUND_FAILED)
+		state->nr_failed++;
+	else if (end != ROUND_NOT_OURS)
+		state->nr_failed = 0;
+	state->interval_ns = push_next_interval(state->interval_ns, params->min_interval_ns, params->max_interval_ns, unbalanced,
+						end == ROUND_PINNED);
 }
 
 /* One round on one level. Returns the number of tasks that are now in this CPU's queue because of it. */
 __noinline u32 balance_level(u32 cpu, u32 level, u32 idle)
 {
-	struct search *found = my_search();
 	struct level_state *state = group_state(cpu, level);
-	u32 src, result, max, skip = AP_NONE, tries;
-	bool hot_too, pinned = false;
+	struct search *found = my_search();
+	enum round_end end;
+	u32 result = 0;
 
 	if (!state || !found || level >= AP_MAX_LEVELS || idle >= AP_NR_IDLE_TYPES)
 		return 0;
 	count_level(level, idle, AP_LB_COUNT, 1);
-	if (!find_busiest_group(cpu, level)) {
-		count_level(level, idle, AP_LB_NOBUSYG, 1);
-		goto balanced;
+	if (find_busiest_group(cpu, level) && found->busiest.nr_waiting &&
+	    (idle != AP_NOT_IDLE || push_heavier(found->busiest.load, found->busiest.capacity, found->local.load,
+						 found->local.capacity, level_conf(level)->imbalance_pct))) {
+		result = pull_group(cpu, level, idle);
+		if (PULL_MOVED(result))
+			end = ROUND_GAINED;
+		else if ((result & PULL_SAW_PINNED) && !(result & (PULL_SAW_HOT | PULL_SAW_USELESS)))
+			end = ROUND_PINNED;
+		else
+			end = ROUND_FAILED;
+	} else {
+		end = ROUND_BALANCED;
+		if (found->nr && !found->busiest.nr_waiting && idle != AP_NOT_IDLE)
+			end = ask_for_running(cpu, level, idle);
+		if (end == ROUND_BALANCED && found->nr_bound)
+			end = ROUND_PINNED;
+		if (end != ROUND_FAILED)
+			count_level(level, idle, AP_LB_NOBUSYG, 1);
 	}
-	if (!found->busiest.nr_waiting) {
-		if (idle == AP_NOT_IDLE || !consider_push(cpu, level, idle))
-			count_level(level, idle, AP_LB_NOBUSYQ, 1);
-		goto balanced;
-	}
-	if (idle == AP_NOT_IDLE && !push_heavier(found->busiest.load, found->busiest.capacity, found->local.load,
-						 found->local.capacity, level_conf(level)->imbalance_pct))
-		goto balanced;
-	max = idle == AP_NOT_IDLE ? conf.max_moves : 1;
-	hot_too = state->nr_failed > level_conf(level)->cache_nice_tries;
-	/* A queue with nothing for this CPU must not hide the next one. */
-	bpf_for(tries, 0, 2) {
-		src = find_busiest_queue(found->first, found->nr, cpu, skip);
-		if (src == AP_NONE) {
-			count_level(level, idle, AP_LB_NOBUSYQ, 1);
-			break;
-		}
-		result = pull_queue(src, cpu, max, hot_too, idle != AP_NOT_IDLE);
-		if (PULL_MOVED(result)) {
-			count_level(level, idle, AP_LB_GAINED, PULL_MOVED(result));
-			count_level(level, idle, AP_LB_IMBALANCE, PULL_MOVED(result));
-			if (result & PULL_HOT_GAINED)
-				count_level(level, idle, AP_LB_HOT_GAINED, 1);
-			state->nr_failed = 0;
-			state->interval_ns = level_conf(level)->min_interval_ns;
-			return PULL_MOVED(result);
-		}
-		pinned |= (result & PULL_PINNED) && !(result & PULL_HOT);
-		skip = src;
-	}
-	/* Newly idle rounds are too many to count as failures, as in the kernel. */
-	if (idle != AP_NEWLY_IDLE)
-		state->nr_failed++;
-	count_level(level, idle, AP_LB_FAILED, 1);
-	if (pinned)
-		count_level(level, idle, AP_LB_ALL_PINNED, 1);
-	goto out;
-balanced:
-	count_level(level, idle, AP_LB_BALANCED, 1);
-out:
-	if (idle != AP_NEWLY_IDLE)
-		state->interval_ns = push_next_interval(state->interval_ns, level_conf(level)->min_interval_ns,
-							level_conf(level)->max_interval_ns, false, pinned);
-	return 0;
+	end_round(state, level, idle, end);
+	return PULL_MOVED(result);
 }
 
 /* The round of this group is due, and this CPU has just claimed it. */
@@ -415,6 +293,51 @@ static __always_inline u64 round_interval(const struct level_state *state, u32 l
 	if (interval < level_conf(level)->min_interval_ns)
 		interval = level_conf(level)->min_interval_ns;
 	return busy ? interval * level_conf(level)->busy_factor : interval;
+}
+
+/* The innermost level on which both CPUs are in one span: whose counters a move between them belongs to. */
+static __always_inline u32 common_level(u32 a, u32 b)
+{
+	u32 nr_levels = conf.nr_levels, level, common = 0;
+
+	bpf_for(level, 0, nr_levels) {
+		common = level;
+		if (span_of(a, level) == span_of(b, level))
+			break;
+	}
+	return common;
+}
+
+/*
+ * Takes one task of the CPU that has asked this one. A busy CPU does so only for one that a higher class holds: tasks there would wait
+ * for as long as that pleases. Returns the number of tasks that came.
+ */
+__noinline u32 help_out(u32 cpu, u32 idle)
+{
+	struct ap_cpu *cctx = cpu_ctx(cpu);
+	struct search *found = my_search();
+	u32 src, level, result;
+	bool held;
+
+	if (!cctx || !found || !cctx->help || idle >= AP_NR_IDLE_TYPES)
+		return 0;
+	src = cctx->help - 1;
+	cctx->help = 0;
+	held = higher_class_on(src);
+	if (idle == AP_NOT_IDLE && !held)
+		return 0;
+	level = common_level(cpu, src);
+	found->budget = ~0ULL;
+	result = pull_queue(src, cpu, 1, false, true);
+	count_level(level, idle, AP_LB_COUNT, 1);
+	if (!PULL_MOVED(result)) {
+		count_level(level, idle, AP_LB_FAILED, 1);
+		return 0;
+	}
+	count_level(level, idle, AP_LB_GAINED, 1);
+	if (held)
+		count(AP_HELPED);
+	return 1;
 }
 
 /* A CPU that was idle already and was kicked: work that waits is taken at once, pushes are considered when a round is due. */
@@ -470,9 +393,9 @@ __noinline u32 newidle_balance(u32 cpu)
 		spent = after - begin;
 		decay = (s64)(after - state->next_decay_ns) > 0;
 		if (decay)
-			state->next_decay_ns = after + 1000 * 1000 * 1000;
+			state->next_decay_ns = after + level_conf(level)->newidle_decay_ns;
 		state->newidle_cost_ns =
-			push_newidle_cost(state->newidle_cost_ns, cost, conf.migration_cost_ns + 200 * 1000, decay);
+			push_newidle_cost(state->newidle_cost_ns, cost, level_conf(level)->newidle_cost_max_ns, decay);
 		now = after;
 		if (moved)
 			return moved;

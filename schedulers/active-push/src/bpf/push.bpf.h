@@ -4,7 +4,7 @@
  * higher class is preempted for it.
  *
  * The request lives with the source CPU. Its states and transitions have the same names in the model that is checked
- * exhaustively: tests/protocol_model.rs; change both together.
+ * exhaustively: tests/protocol_model/steps.rs; change both together.
  *
  *   NONE ──record──► RECORDING ──publish──► REQUESTED ──take──► TAKEN ──arrive──► NONE
  *                        ▲                     │                  └──refuse───► NONE
@@ -13,7 +13,7 @@
  *   record    anyone: the source has no request, and the target is nobody's target (its `incoming` is claimed)
  *   publish   the recorder: generation, target and time are written
  *   take      the source, in stopping: the recorded task leaves it still runnable
- *   arrive    the source, in enqueue: everything holds, the target's idle bit is claimed, the task is inserted there
+ *   arrive    the source, in enqueue: everything holds, the target's idle bit is claimed, the task goes to its queue
  *   refuse    the source, in enqueue: something does not hold any more; the cause is counted
  *   withdraw  the source when the task is not the recorded one or sleeps; the target when it runs something else; anyone after
  *             the expiry
@@ -21,8 +21,7 @@
  * `incoming` of the target is released by whoever ends the request, so a target is in at most one request at any time.
  * RECORDING is short and belongs to one CPU; TAKEN lasts from stopping to enqueue of the same task, under one rq lock.
  *
- * Relies on: compare-and-exchange on the state; the kernel keeping an insert into an idle CPU's local queue when affinity
- * allows it.
+ * Relies on: compare-and-exchange on the state; a claimed idle CPU looking into its queue when it is kicked.
  * Does not handle: tasks that wait; those are pulled.
  *
  * Functions with loops or many branches are global: the verifier then looks at each once, not along every path that calls it.
@@ -186,7 +185,7 @@ static __always_inline u32 push_verdict(struct task_struct *p, u32 source, u32 t
 		return AP_STALE_MIGRATION_DISABLED;
 	if (!bpf_cpumask_test_cpu(target, p->cpus_ptr))
 		return AP_STALE_AFFINITY;
-	if (!scx_bpf_test_and_clear_cpu_idle(target))
+	if (higher_class_on(target) || !scx_bpf_test_and_clear_cpu_idle(target))
 		return AP_STALE_TARGET_BUSY;
 	return AP_PUSH_ARRIVED;
 }
@@ -210,9 +209,8 @@ static __always_inline bool push_arrive(struct task_struct *p, struct task_ctx *
 		return false;
 	}
 	count_level(level, idle, AP_ALB_PUSHED, 1);
-	account_to(p, tctx, target);
-	follow_clock(p, tctx, target);
-	scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL_ON | target, conf.slice_ns, enq_flags);
+	put_on_idle(p, tctx, target, enq_flags);
+	scx_bpf_kick_cpu(target, SCX_KICK_IDLE);
 	return true;
 }
 

@@ -97,6 +97,25 @@ static __always_inline bool push_evens_out(const struct push_group *local, const
 	return local->nr_idle > busiest->nr_idle + 1 && busiest->nr_running > 1;
 }
 
+/* What a group has above its share of the span by capacity; 0 if it is below. Rounded down. */
+static __always_inline u64 push_excess(u64 load, u64 capacity, u64 span_load, u64 span_capacity)
+{
+	u64 share = span_capacity ? span_load * capacity / span_capacity : 0;
+
+	return load > share ? load - share : 0;
+}
+
+/* The load to pull: brings neither group past its share. 0 if the local group has its share already. */
+static __always_inline u64 push_imbalance(const struct push_group *local, const struct push_group *busiest, u64 span_load,
+					  u64 span_capacity)
+{
+	u64 over = push_excess(busiest->load, busiest->capacity, span_load, span_capacity);
+	u64 share = span_capacity ? span_load * local->capacity / span_capacity : 0;
+	u64 under = share > local->load ? share - local->load : 0;
+
+	return over < under ? over : under;
+}
+
 /* Failures after which a running task is pushed, and cache-hot ones are moved. */
 static __always_inline bool push_is_due(u32 nr_failed, u32 push_failures)
 {
@@ -108,12 +127,12 @@ static __always_inline bool push_fits(u64 util, u64 capacity)
 	return util * PUSH_FIT_DENOMINATOR <= capacity * PUSH_FIT_NUMERATOR;
 }
 
-/* The interval after a round: shortest after a success, doubled up to its maximum when there was nothing to do. */
-static __always_inline u64 push_next_interval(u64 interval, u64 min, u64 max, bool moved, bool all_pinned)
+/* The interval after a round: shortest after an imbalance, doubled up to its maximum when there was nothing to do. */
+static __always_inline u64 push_next_interval(u64 interval, u64 min, u64 max, bool unbalanced, bool all_pinned)
 {
 	u64 limit = all_pinned && max < PUSH_PINNED_INTERVAL_MAX_NS ? PUSH_PINNED_INTERVAL_MAX_NS : max;
 
-	if (moved || interval < min)
+	if (unbalanced || interval < min)
 		return min;
 	return interval * 2 < limit ? interval * 2 : limit;
 }

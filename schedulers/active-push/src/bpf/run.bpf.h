@@ -17,6 +17,9 @@
 /* At most this often an idle CPU is kicked for the rounds of its groups. */
 #define BALANCE_KICK_NS (1000 * 1000)
 
+/* Idle cores that are looked at for a thread that shares its core. */
+#define SPREAD_TRIES 4
+
 /* Notes since when the CPU's core has more than one running thread. */
 __noinline int note_core(u32 cpu, u64 now)
 {
@@ -69,7 +72,6 @@ void BPF_STRUCT_OPS(active_push_running, struct task_struct *p)
 	cctx->running_pinned = p->nr_cpus_allowed == 1;
 	cctx->running_vtime = p->scx.dsq_vtime;
 	cctx->running_since_ns = now;
-	cctx->dispatched = 0;
 	advance_clock(cctx, p->scx.dsq_vtime);
 	if (asymmetric())
 		update_util(tctx, capacity_of(cpu), now);
@@ -82,7 +84,7 @@ void BPF_STRUCT_OPS(active_push_stopping, struct task_struct *p, bool runnable)
 	u32 cpu = scx_bpf_task_cpu(p);
 	struct ap_cpu *cctx = cpu_ctx(cpu);
 	u64 now = scx_bpf_now();
-	bool movable;
+	bool movable, taken;
 
 	if (!tctx || !cctx)
 		return;
@@ -97,39 +99,70 @@ void BPF_STRUCT_OPS(active_push_stopping, struct task_struct *p, bool runnable)
 	if (runnable && !movable && request_waits_for(cctx, tctx))
 		push_withdraw(cpu, migration_disabled(p) ? AP_STALE_MIGRATION_DISABLED : AP_STALE_AFFINITY);
 	push_take(tctx, cpu, cctx, runnable, now);
+	taken = higher_class_here();
+	/* What waits here must not wait for the higher class. */
+	if (taken && nr_queued(cpu))
+		call_for_help(cpu);
 	if (!runnable || !movable)
 		return;
 	tctx->stopped = 1;
-	/*
-	 * No successor of ours: a higher class took the CPU. A task that is on the local queue without having been dispatched
-	 * is a per-CPU kernel thread: it is short, and nobody should move for it.
-	 */
-	tctx->own_successor = scx_bpf_dsq_nr_queued(SCX_DSQ_LOCAL) > 0;
-	tctx->preempted = !cctx->dispatched && !tctx->own_successor && !tctx->push_target;
+	tctx->preempted = taken;
 	/* Without a slice the kernel lets the task pass through enqueue, where it can go elsewhere. */
-	if (tctx->push_target || !conf.no_push)
+	if (tctx->push_target || (taken && !conf.no_push))
 		scx_bpf_task_set_slice(p, 0);
+}
+
+/* An idle CPU for the first task that waits on this one; any idle CPU if that may use none of them. Not claimed. */
+static __always_inline u32 helper_for_waiting(u32 cpu)
+{
+	struct task_struct *head = __COMPAT_scx_bpf_dsq_peek(cpu_dsq(cpu));
+	const struct cpumask *idle = scx_bpf_get_idle_cpumask();
+	u32 helper = AP_NONE;
+
+	if (head)
+		helper = near_idle(head, cpu, idle);
+	if (helper == AP_NONE)
+		helper = bpf_cpumask_any_distribute(idle);
+	scx_bpf_put_idle_cpumask(idle);
+	return helper;
+}
+
+/* An idle CPU for a round of its groups, of a wholly idle core if there is one. Not claimed. */
+static __always_inline u32 helper_for_round(void)
+{
+	const struct cpumask *idle;
+	u32 helper;
+
+	idle = scx_bpf_get_idle_smtmask();
+	helper = bpf_cpumask_any_distribute(idle);
+	scx_bpf_put_idle_cpumask(idle);
+	if (is_online(helper))
+		return helper;
+	idle = scx_bpf_get_idle_cpumask();
+	helper = bpf_cpumask_any_distribute(idle);
+	scx_bpf_put_idle_cpumask(idle);
+	return helper;
 }
 
 static __always_inline void kick_idle_for_balance(u32 cpu, struct ap_cpu *cctx, u64 now)
 {
-	const struct cpumask *idle;
-	u32 nr_levels = conf.nr_levels, level;
-	s32 helper;
+	u32 nr_levels = conf.nr_levels, level, helper;
 
 	if ((s64)(now - cctx->next_kick_ns) < 0)
 		return;
 	cctx->next_kick_ns = now + BALANCE_KICK_NS;
-	idle = scx_bpf_get_idle_cpumask();
-	helper = bpf_cpumask_any_distribute(idle);
-	scx_bpf_put_idle_cpumask(idle);
-	if (!is_online(helper))
-		return;
 	if (nr_waiting_movable(cctx)) {
+		helper = helper_for_waiting(cpu);
+		if (!is_online(helper))
+			return;
+		ask_to_help(helper, cpu);
 		scx_bpf_kick_cpu(helper, SCX_KICK_IDLE);
 		count(AP_KICKED_FOR_WORK);
 		return;
 	}
+	helper = helper_for_round();
+	if (!is_online(helper))
+		return;
 	bpf_for(level, 0, nr_levels) {
 		struct level_state *state = group_state(helper, level);
 
@@ -145,16 +178,23 @@ static __always_inline void kick_idle_for_balance(u32 cpu, struct ap_cpu *cctx, 
 static __always_inline s32 spread_target(struct task_struct *p, u32 cpu, struct ap_cpu *cctx, u64 now)
 {
 	const struct cpumask *idle;
-	u32 target;
+	u32 target, tries;
 
 	if (!conf.smt || !cctx->overfull_since_ns || (s64)(now - cctx->overfull_since_ns) < (s64)conf.spread_after_ns)
 		return -ENOENT;
 	if (!is_extra_thread(cpu))
 		return -ENOENT;
-	idle = scx_bpf_get_idle_smtmask();
-	target = bpf_cpumask_any_and_distribute(p->cpus_ptr, idle);
-	scx_bpf_put_idle_cpumask(idle);
-	return is_online(target) && core_is_idle(target) ? (s32)target : -ENOENT;
+	/* Each look finds another core: the first one may be somebody else's target. */
+	bpf_for(tries, 0, SPREAD_TRIES) {
+		idle = scx_bpf_get_idle_smtmask();
+		target = near_idle(p, cpu, idle);
+		scx_bpf_put_idle_cpumask(idle);
+		if (target == AP_NONE)
+			break;
+		if (capacity_of(target) >= capacity_of(cpu) && core_is_idle(target))
+			return target;
+	}
+	return -ENOENT;
 }
 
 /* An idle CPU that is larger than this one, for a task that does not fit here. */
@@ -185,19 +225,6 @@ static __always_inline s32 misfit_target(struct task_struct *p, struct task_ctx 
 	}
 	scx_bpf_put_idle_cpumask(idle);
 	return target;
-}
-
-/* The innermost level on which both CPUs are in one span: whose counters a push between them belongs to. */
-static __always_inline u32 common_level(u32 a, u32 b)
-{
-	u32 nr_levels = conf.nr_levels, level, common = 0;
-
-	bpf_for(level, 0, nr_levels) {
-		common = level;
-		if (span_of(a, level) == span_of(b, level))
-			break;
-	}
-	return common;
 }
 
 void BPF_STRUCT_OPS(active_push_tick, struct task_struct *p)
@@ -250,12 +277,9 @@ static __always_inline void keep(struct task_struct *prev, struct ap_cpu *cctx, 
 }
 
 /* Puts the next task of the CPU's queue on its local queue. */
-static __always_inline bool take_own(u32 cpu, struct ap_cpu *cctx)
+static __always_inline bool take_own(u32 cpu)
 {
-	if (!scx_bpf_dsq_move_to_local(cpu_dsq(cpu), 0))
-		return false;
-	cctx->dispatched = 1;
-	return true;
+	return scx_bpf_dsq_move_to_local(cpu_dsq(cpu), 0);
 }
 
 /* Nothing to run: looks elsewhere. What was pulled is in the CPU's own queue. */
@@ -266,14 +290,14 @@ static __always_inline void pull_or_idle(u32 cpu, struct ap_cpu *cctx)
 	/* The recorded task cannot be running here any more. */
 	push_withdraw(cpu, AP_STALE_SLEPT);
 	if (cctx->idle_since_ns) {
-		moved = idle_balance(cpu);
+		moved = help_out(cpu, AP_IDLE) ?: idle_balance(cpu);
 	} else {
 		/* Noted before the look around: whoever queues a task from now on sees that this CPU may have missed it. */
 		cctx->idle_since_ns = scx_bpf_now();
 		moved = newidle_balance(cpu);
 	}
 	if (moved)
-		take_own(cpu, cctx);
+		take_own(cpu);
 }
 
 void BPF_STRUCT_OPS(active_push_dispatch, s32 cpu, struct task_struct *prev)
@@ -282,24 +306,29 @@ void BPF_STRUCT_OPS(active_push_dispatch, s32 cpu, struct task_struct *prev)
 	struct task_ctx *tctx = NULL;
 	u64 earliest = 0, now = scx_bpf_now();
 
-	if (!cctx || !is_online(cpu))
+	if (!cctx || asked_in_vain())
 		return;
-	cctx->dispatched = 0;
+	if (!is_online(cpu)) {
+		/* It has just come online; the restart that makes it one of ours is under way. */
+		take_own(cpu);
+		return;
+	}
 	if (prev && (prev->scx.flags & SCX_TASK_QUEUED))
 		tctx = task_ctx(prev);
 	if (!tctx) {
-		if (!take_own(cpu, cctx))
+		if (!take_own(cpu))
 			pull_or_idle(cpu, cctx);
 		return;
 	}
+	help_out(cpu, AP_NOT_IDLE);
 	busy_balance(cpu);
 	if (request_waits_for(cctx, tctx)) {
 		/* It has to pass through enqueue; what waits here goes first. */
-		take_own(cpu, cctx);
+		take_own(cpu);
 		return;
 	}
 	charge_vtime(prev, tctx);
-	if (head_vtime(cpu, &earliest) && !vtime_before(prev->scx.dsq_vtime, earliest) && take_own(cpu, cctx))
+	if (head_vtime(cpu, &earliest) && !vtime_before(prev->scx.dsq_vtime, earliest) && take_own(cpu))
 		return;
 	keep(prev, cctx, now);
 }

@@ -96,6 +96,8 @@ struct task_ctx {
 	u64 charged_ns;
 	/* When it last left a CPU; 0 before that. */
 	u64 last_ran_ns;
+	/* When it was put on a CPU that was idle. */
+	u64 placed_ns;
 	/* When its push was asked for; 0 when it is not being pushed. */
 	u64 pushed_at_ns;
 	/* CPU + 1 it is accounted to; 0 while it sleeps. */
@@ -109,12 +111,12 @@ struct task_ctx {
 	/* TAKEN: target + 1 and the CPU it leaves, from stopping to enqueue. */
 	u32 push_target;
 	u32 push_source;
+	/* CPU + 1 that select_cpu chose for it, until enqueue. */
+	u32 claimed;
 	/* 1: left a CPU still runnable and has not been enqueued since. */
 	u32 stopped;
 	/* 1: a higher class took that CPU. */
 	u32 preempted;
-	/* 1: another task of ours was on the local queue. */
-	u32 own_successor;
 };
 
 struct {
@@ -237,6 +239,39 @@ static __always_inline bool is_online(u32 cpu)
 static __always_inline u32 ordered_cpu(u32 index)
 {
 	return cpu_order[masked(index, AP_MAX_CPUS)];
+}
+
+static __always_inline bool has_higher_class(const struct rq *rq)
+{
+	return rq->rt.rt_nr_running || rq->dl.dl_nr_running;
+}
+
+/*
+ * Real-time or deadline tasks run on this CPU or are about to. The stopper does not count: it is short, and nobody should move for
+ * it.
+ */
+static __always_inline bool higher_class_here(void)
+{
+	return has_higher_class(bpf_this_cpu_ptr(&runqueues));
+}
+
+/* The same of another CPU, as seen without its lock. */
+static __always_inline bool higher_class_on(u32 cpu)
+{
+	const struct rq *rq = bpf_per_cpu_ptr(&runqueues, cpu);
+
+	return rq && has_higher_class(rq);
+}
+
+/*
+ * Before 7.0 the kernel asks for work even when a real-time task is next: what dispatch then puts on the local queue waits behind
+ * that task, where nobody can take it away. From 7.0 on it asks only when something will run (then there is a server, too).
+ */
+static __always_inline bool asked_in_vain(void)
+{
+	const struct rq *rq = bpf_this_cpu_ptr(&runqueues);
+
+	return !bpf_core_field_exists(rq->ext_server) && rq->rt.rt_nr_running;
 }
 
 static __always_inline bool is_kthread(const struct task_struct *p)

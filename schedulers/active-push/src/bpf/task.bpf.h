@@ -28,6 +28,7 @@ void BPF_STRUCT_OPS(active_push_quiescent, struct task_struct *p, u64 deq_flags)
 	tctx->pushed_at_ns = 0;
 	tctx->stopped = 0;
 	tctx->preempted = 0;
+	tctx->claimed = 0;
 	account_leave(tctx);
 }
 

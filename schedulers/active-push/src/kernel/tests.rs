@@ -40,24 +40,30 @@ fn each_option_changes_its_field() {
             conf.wakeup_granularity_ns,
             conf.spread_after_ns,
             conf.util_half_life_ns,
+            conf.watch_ns,
             conf.max_moves.into(),
             conf.prompt.into(),
             conf.no_push.into(),
             conf.levels[1].push_failures.into(),
+            conf.levels[1].newidle_cost_max_ns,
+            conf.levels[1].newidle_decay_ns,
         ]
     };
     let defaults = fields(&[]);
-    let cases: [(&[&str], usize, u64); 10] = [
+    let cases: [(&[&str], usize, u64); 13] = [
         (&["--slice-us", "3000"], 0, 3_000_000),
         (&["--migration-cost-us", "7"], 1, 7_000),
         (&["--request-expiry-us", "9"], 2, 9_000),
         (&["--wakeup-granularity-us", "11"], 3, 11_000),
         (&["--spread-after-us", "0"], 4, 0),
         (&["--util-half-life-us", "1000"], 5, 1_000_000),
-        (&["--max-moves", "5"], 6, 5),
-        (&["--prompt"], 7, 1),
-        (&["--no-push"], 8, 1),
-        (&["--level", "llc:push-failures=77"], 9, 77),
+        (&["--watch-us", "1000"], 6, 1_000_000),
+        (&["--max-moves", "5"], 7, 5),
+        (&["--prompt"], 8, 1),
+        (&["--no-push"], 9, 1),
+        (&["--level", "llc:push-failures=77"], 10, 77),
+        (&["--level", "llc:newidle-cost-max-us=3"], 11, 3_000),
+        (&["--level", "llc:newidle-decay-ms=4"], 12, 4_000_000),
     ];
     for (arguments, field, value) in cases {
         let mut expected = defaults;
@@ -86,11 +92,11 @@ fn many_capacities_are_thinned_to_the_ends_and_some_between() {
 #[test]
 fn abi_structs_have_no_padding() {
     let levels = abi::ap_limits_AP_MAX_LEVELS as usize;
-    assert_eq!(size_of::<abi::ap_level>(), 2 * 8 + 4 * 4);
+    assert_eq!(size_of::<abi::ap_level>(), 4 * 8 + 4 * 4);
     let classes = abi::ap_limits_AP_MAX_CLASSES as usize;
     assert_eq!(
         size_of::<abi::ap_config>(),
-        6 * 8 + 8 * 4 + levels * size_of::<abi::ap_level>() + classes * 4
+        7 * 8 + 8 * 4 + levels * size_of::<abi::ap_level>() + classes * 4
     );
     assert_eq!(size_of::<abi::ap_place>(), 5 * 4 + levels * 4);
     assert_eq!(size_of::<abi::ap_span>(), 4 * 4);

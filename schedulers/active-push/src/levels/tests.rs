@@ -38,7 +38,8 @@ fn an_option_changes_its_level_only() {
 
 #[test]
 fn all_means_every_level_and_every_key_has_its_field() {
-    let text = "min-interval-ms=7,max-interval-ms=9,busy-factor=5,imbalance-pct=130,cache-nice-tries=4,push-failures=6";
+    let text = "min-interval-ms=7,max-interval-ms=9,newidle-cost-max-us=8,newidle-decay-ms=10,\
+                busy-factor=5,imbalance-pct=130,cache-nice-tries=4,push-failures=6";
     let option: LevelOption = format!("all:{text}").parse().expect("valid");
     for level in levels("1n2l2c2t") {
         let mut params = LevelParams::defaults(&level);

@@ -31,6 +31,7 @@ unsafe extern "C" {
         task: u64,
     ) -> bool;
     safe fn active_push_evens_out(local: &Group, busiest: &Group) -> bool;
+    safe fn active_push_imbalance(local: &Group, busiest: &Group, load: u64, capacity: u64) -> u64;
     safe fn active_push_fits(util: u64, capacity: u64) -> bool;
     safe fn active_push_next_interval(
         interval: u64,
@@ -78,6 +79,20 @@ fn running_tasks_even_out_only_when_two_cpus_differ() {
     assert!(active_push_evens_out(&local(2), &busiest(0)));
     assert!(!active_push_evens_out(&local(1), &busiest(0)));
     assert!(!active_push_evens_out(&local(2), &Group { nr_running: 1, ..busiest(0) }));
+}
+
+#[test]
+fn the_imbalance_brings_nobody_past_its_share() {
+    let local = Group { load: 100, capacity: 1024, ..group() };
+    let busiest = Group { load: 500, capacity: 1024, ..group() };
+    assert_eq!(active_push_imbalance(&local, &busiest, 600, 2048), 200);
+    // A third group has the rest: the span's average is 400.
+    assert_eq!(active_push_imbalance(&local, &busiest, 1200, 3072), 100);
+    // The local group has its share already, or the busiest has no more than its own.
+    assert_eq!(active_push_imbalance(&busiest, &local, 600, 2048), 0);
+    assert_eq!(active_push_imbalance(&local, &Group { load: 100, ..busiest }, 200, 2048), 0);
+    // Capacity counts: a CPU of half the capacity has a share of half the size.
+    assert_eq!(active_push_imbalance(&Group { load: 0, capacity: 512, ..local }, &busiest, 600, 1536), 100);
 }
 
 #[test]
