@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Under loads that do not change their nature: no ping-pong, no idle CPU beside waiting work, no rounds for nothing.
+
+use sim::program::{Dist, Program, Step};
+use sim::rng::Rng;
+use sim::task::TaskSpec;
+
+use crate::scene::{MS, S, Scene, US};
+
+/// A hog may be moved so often a second on average, whatever its neighbours do.
+const HOG_MOVES_PER_SECOND: f64 = 2.0;
+
+/// Random numbers of hogs of random weights beside sleepers: hogs stay where they are most of the time.
+#[test]
+fn hogs_do_not_wander() {
+    let mut rng = Rng::stream(9, 9);
+    let mut worst = 0f64;
+    for seed in 1..=12 {
+        let machine = ["1n1l4c2t", "1n2l4c1t", "2n2l2c2t", "2n2l4c2t"][seed as usize % 4];
+        let mut scene = Scene::new(machine, 2 * S).seed(seed);
+        let cpus = scene.topology.online().len() as u64;
+        let group = scene.workload.group("hogs");
+        let hogs = 1 + rng.below(2 * cpus);
+        for _ in 0..hogs {
+            let weight = [50, 100, 100, 100, 300][rng.below(5) as usize];
+            let hog = TaskSpec { group, weight, ..TaskSpec::new("hog", Program::new(&[Step::RunForever])) };
+            scene.workload.tasks.push((hog, rng.below(20 * MS)));
+        }
+        let sleepers = scene.workload.group("sleepers");
+        let body = vec![Step::Sleep(Dist::Exp(3 * MS)), Step::Run(Dist::Exp(300 * US))];
+        let sleeper = Program::new(&[Step::Loop(None, body)]);
+        for _ in 0..rng.below(cpus) {
+            let sleeper =
+                TaskSpec { group: sleepers, ..TaskSpec::new("sleeper", std::rc::Rc::clone(&sleeper)) };
+            scene.workload.tasks.push((sleeper, 0));
+        }
+        let run = scene.run();
+        let mut last = std::collections::BTreeMap::new();
+        let mut moves = 0;
+        let mut stretches: Vec<_> =
+            run.timeline.iter().filter(|stretch| stretch.group == group && stretch.from > 200 * MS).collect();
+        stretches.sort_by_key(|stretch| stretch.from);
+        for stretch in stretches {
+            let before = last.insert(stretch.pid, stretch.cpu);
+            moves += u64::from(before.is_some_and(|cpu| cpu != stretch.cpu));
+        }
+        let rate = moves as f64 / hogs as f64 / 1.8;
+        println!("seed {seed} on {machine}: {hogs} hogs, {rate:.2} moves a hog and second");
+        worst = worst.max(rate);
+    }
+    assert!(worst <= HOG_MOVES_PER_SECOND, "a hog moved {worst:.1} times a second");
+}
+
+/// 256 CPUs with one and a half times the work they can do: hogs alone, and hogs among sleepers.
+#[test]
+fn no_cpu_idles_beside_waiting_work() {
+    for load in ["hogs:384", "hogs:192+sleepers:2112"] {
+        let mut scene = Scene::new("2n8l8c2t", S).load(load);
+        scene.config.timeline = 0;
+        let run = scene.run();
+        let idle = run.report.idle_beside_waiting_pct;
+        println!("{load}: idle beside waiting {idle:.3} %, busy {:.1} %", run.report.busy_pct);
+        assert!(idle < 1.0, "{load}: some CPU was idle beside waiting work for {idle:.2} % of the time");
+    }
+}
+
+/// Two hogs bound to each of two CPUs, the others idle: nothing can be moved, so the rounds become rare.
+#[test]
+fn rounds_that_meet_only_pinned_tasks_back_off() {
+    let run = Scene::new("1n1l4c1t", 6 * S).hogs_on(&[0, 0, 1, 1], true).run();
+    assert_eq!(run.moves(), 0);
+    let rounds_between = |from: u64, to: u64| {
+        let at = |time: u64| {
+            let (_, metrics) =
+                run.outcome.history.iter().find(|(at, _)| *at >= time).expect("the run is longer");
+            let idle = metrics.levels.iter().filter(|(name, _)| name.ends_with(" idle"));
+            idle.map(|(_, level)| level.lb_count).sum::<u64>()
+        };
+        at(to) - at(from)
+    };
+    let pinned: u64 = run.outcome.metrics.levels.values().map(|level| level.lb_all_pinned).sum();
+    assert!(pinned > 0, "{:?}", run.outcome.metrics.levels);
+    // Four groups (CPUs) with one round in 512 ms each, and one more.
+    let late = rounds_between(3 * S, 5 * S);
+    assert!(late <= 4 * 5, "{late} idle rounds in two seconds");
+    println!("all pinned: {late} idle rounds in two seconds, {pinned} met only pinned tasks");
+}
