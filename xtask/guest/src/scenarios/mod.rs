@@ -57,11 +57,13 @@ mod pinned;
 #[cfg(feature = "init")]
 mod pinned_subsets;
 #[cfg(feature = "init")]
+pub(crate) mod push_latency;
+#[cfg(feature = "init")]
 mod push_pull;
 #[cfg(feature = "init")]
-mod push_rescue;
+pub(crate) mod push_rescue;
 #[cfg(feature = "init")]
-mod push_spread;
+pub(crate) mod push_spread;
 #[cfg(feature = "init")]
 mod push_storm;
 #[cfg(feature = "init")]

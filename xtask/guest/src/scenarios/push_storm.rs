@@ -70,6 +70,8 @@ pub fn run(context: &mut Context) -> Result<()> {
         "stale_target_busy",
         "stale_expired",
         "rescued",
+        "helped",
+        "wake_evaded",
     ] {
         context.figure(counter, stats.counter(counter)? as f64);
     }
@@ -90,16 +92,17 @@ fn change(
     thief: &mut Option<Pool>,
 ) -> Result<()> {
     let index = context.random.below(pools.len());
-    let cpu = online[context.random.below(online.len())];
+    let place = context.random.below(online.len());
+    // Always two CPUs: a hog that may use only the one which the real-time hog has cannot run, and so cannot even be killed,
+    // before the kernel has a server for sched_ext (7.0), whatever the scheduler does. This scenario would wait for it for ever.
+    let other = (place + 1 + context.random.below(online.len() - 1)) % online.len();
+    let (cpu, other) = (online[place], online[other]);
     match context.random.below(8) {
         // Narrow: two CPUs; then all again, which is when pushes begin.
-        0 | 1 => {
-            let other = online[context.random.below(online.len())];
-            set_affinity(pools[index].pids()[0], &Cpus::from([cpu, other]))?;
-        }
+        0 | 1 => set_affinity(pools[index].pids()[0], &Cpus::from([cpu, other]))?,
         2..=4 => set_affinity(pools[index].pids()[0], &online.iter().copied().collect())?,
         5 => {
-            pools[index] = Pool::start(&[Job::spinner().on(&Cpus::from([cpu, online[0]]))])?;
+            pools[index] = Pool::start(&[Job::spinner().on(&Cpus::from([cpu, other]))])?;
         }
         6 => *thief = Some(Pool::start(&[Job::spinner().on(&Cpus::from([cpu])).policy(Policy::Fifo)])?),
         _ => *thief = None,

@@ -16,6 +16,33 @@ const DIRECTORY: &str = "/sys/kernel/tracing/instances/push";
 /// Name of the kernel's stopper threads, up to the number of the CPU.
 const STOPPER: &str = "migration/";
 
+/// Switches the kernel's detector of lockups on and off.
+const SOFT_WATCHDOG: &str = "/proc/sys/kernel/soft_watchdog";
+
+/// Keeps the kernel's detector of lockups from waking stopper threads, which it does on every CPU every few seconds, until
+/// this is dropped.
+pub struct QuietWatchdog;
+
+impl QuietWatchdog {
+    /// From now on.
+    ///
+    /// # Errors
+    /// The detector is there and cannot be switched off.
+    pub fn start() -> Result<Self> {
+        if fs::exists(SOFT_WATCHDOG).unwrap_or(false) {
+            fs::write(SOFT_WATCHDOG, "0").context("cannot switch off the detector of lockups")?;
+        }
+        Ok(Self)
+    }
+}
+
+impl Drop for QuietWatchdog {
+    fn drop(&mut self) {
+        // Without it the machine only has one safety net less.
+        let _on = fs::write(SOFT_WATCHDOG, "1");
+    }
+}
+
 /// One context switch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Switch {
