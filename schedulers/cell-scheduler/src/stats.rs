@@ -140,6 +140,12 @@ pub struct Metrics {
     pub members_refused: u64,
     #[stat(desc = "Errors while looking for cgroups or reading the configuration file")]
     pub discovery_errors: u64,
+    #[stat(desc = "Placements on an idle CPU of the own cell")]
+    pub placed_local: u64,
+    #[stat(desc = "Placements on the queue of the only CPU allowed")]
+    pub placed_cpu_queue: u64,
+    #[stat(desc = "Placements on a cell's queue")]
+    pub placed_cell_queue: u64,
     #[stat(desc = "CPU time used on CPUs of other cells, ns")]
     pub borrowed_ns: u64,
     #[stat(desc = "Runs on CPUs of other cells")]

@@ -45,6 +45,7 @@ pub struct Context {
     failures: Vec<String>,
     measured_failures: Vec<String>,
     latest_wake: Duration,
+    begin: Instant,
 }
 
 impl Context {
@@ -60,6 +61,7 @@ impl Context {
             failures: Vec::new(),
             measured_failures: Vec::new(),
             latest_wake: Duration::ZERO,
+            begin: Instant::now(),
         }
     }
 
@@ -156,6 +158,8 @@ impl Context {
 
     /// The result record, from what was noted and how the scenario ended.
     pub fn finish(mut self, outcome: Result<()>) -> Record {
+        let seconds = self.begin.elapsed().as_secs_f64();
+        self.figure("seconds", seconds);
         let mut reason = String::new();
         let mut verdict = Verdict::Pass;
         if let Err(error) = outcome {

@@ -131,6 +131,17 @@ pub fn parse_task_place(stat: &str) -> Option<(usize, char)> {
     Some((fields.nth(35)?.parse().ok()?, state))
 }
 
+/// Scheduling policy (field 41) of a `/proc/PID/stat`.
+pub fn parse_policy(stat: &str) -> Option<i32> {
+    stat.get(stat.rfind(')')? + 1..)?.split_whitespace().nth(38)?.parse().ok()
+}
+
+/// Whether a `/proc/PID/sched` says that the sched_ext class has the task.
+pub fn parse_ext_enabled(sched: &str) -> Option<bool> {
+    let line = sched.lines().find(|line| line.starts_with("ext.enabled"))?;
+    Some(line.rsplit(':').next()?.trim() != "0")
+}
+
 /// Busy and idle time of one CPU since boot, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CpuTime {

@@ -24,6 +24,8 @@ pub mod init;
 #[cfg(feature = "init")]
 mod kmsg;
 #[cfg(feature = "init")]
+mod metrics_client;
+#[cfg(feature = "init")]
 mod mounts;
 #[cfg(feature = "init")]
 mod profile;

@@ -20,6 +20,8 @@ pub struct Profile {
     /// The object of its statistics whose entries have `cpus` lists that together are all online CPUs; None when it
     /// reports no CPUs.
     pub cpus_in: Option<&'static str>,
+    /// Counters of its statistics that together count every placement of a task that wakes.
+    pub placements: &'static [&'static str],
     /// Its own command lines that are wrong on a machine with so many CPUs (numbered from 0).
     pub bad_arguments: fn(usize) -> Vec<BadArguments>,
 }

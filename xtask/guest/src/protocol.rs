@@ -8,7 +8,9 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+
+/// Phase of a demonstration in which the kernel's own scheduler is at work.
+pub const KERNEL_PHASE: &str = "kernel";
 
 /// Name that [`Mode::Run`] uses where a scenario's name stands.
 pub const DEMO: &str = "demo";
@@ -20,7 +22,7 @@ pub enum Mode {
     /// Run the scenarios of the plan, one result each.
     #[default]
     Test,
-    /// The demonstration: the same lopsided load under the kernel's scheduler and then under the plan's.
+    /// The demonstration: the same load under the kernel's scheduler and then under the plan's.
     Run,
 }
 
@@ -81,17 +83,13 @@ pub struct TableRow {
     pub scheduler: String,
 }
 
-/// What the guest itself measured for one last-level cache since the previous [`Record::Stats`].
+/// One line of the live view: a domain, a tenant, a core.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct DomainSample {
-    /// CPUs as a list (`0-1`).
-    pub cpus: String,
-    /// NUMA node.
-    pub node: u32,
-    /// Workers whose current CPU is in here (mean of the samples).
-    pub hogs: f64,
-    /// Time that the CPUs in here were not idle, in CPUs (0 to the number of CPUs).
-    pub busy_cpus: f64,
+pub struct LiveRow {
+    /// One text for each column, ready to print.
+    pub cells: Vec<String>,
+    /// Length of its bar, as a share of the widest (0 to 1).
+    pub bar: f64,
 }
 
 /// One line from the guest.
@@ -114,16 +112,21 @@ pub enum Record {
         /// One line.
         text: String,
     },
-    /// Once a second in [`Mode::Run`].
-    Stats {
-        /// `kernel` or the scheduler's name.
+    /// How things are, about once a second in [`Mode::Run`]. What is in it was measured by the guest, save where a heading says
+    /// otherwise.
+    Live {
+        /// [`KERNEL_PHASE`] or the scheduler's name.
         phase: String,
-        /// Guest seconds since the phase's load was released.
+        /// Guest seconds since the phase began.
         at_seconds: f64,
-        /// The scheduler's own statistics (the `resp` object); null in the kernel's phase.
-        json: Value,
-        /// The guest's own measurement, per last-level cache.
-        measured: Vec<DomainSample>,
+        /// What else there is to say; may be empty.
+        note: String,
+        /// The same in one line, for an output that is no terminal.
+        brief: String,
+        /// Headings of the columns.
+        columns: Vec<String>,
+        /// The lines.
+        rows: Vec<LiveRow>,
     },
     /// The outcome of one scenario, or of the demonstration.
     Result {

@@ -18,6 +18,7 @@ use crate::cgroups;
 use crate::evidence;
 use crate::kmsg::Kmsg;
 use crate::protocol::{Record, Verdict, decode, encode};
+use crate::scenarios;
 use crate::scheduler::DETACH_DEADLINE;
 use crate::sys;
 
@@ -95,8 +96,8 @@ impl Machine {
         let logs = collect_logs();
         failures.extend(self.clean_up());
         let trouble = self.kernel_trouble();
-        failures
-            .extend(trouble.into_iter().take(QUOTED_MESSAGES).map(|line| format!("kernel message: {line}")));
+        let expected = scenarios::find(scenario).map_or(&[][..], |info| info.expects);
+        failures.extend(about_messages(trouble, expected));
         let result = with_failures(result, failures);
         let messages = self.kmsg.as_mut().map(Kmsg::take_recent).unwrap_or_default();
         if matches!(result, Record::Result { verdict: Verdict::Fail | Verdict::Inconclusive, .. }) {
@@ -194,6 +195,14 @@ impl Machine {
         }
         problems
     }
+}
+
+/// What is wrong about the kernel's troublesome messages: those that nobody expects, and those that were expected and did not come.
+fn about_messages(messages: Vec<String>, expected: &[&str]) -> Vec<String> {
+    let missing = expected.iter().filter(|text| !messages.iter().any(|line| line.contains(*text)));
+    let missing: Vec<String> = missing.map(|text| format!("the kernel never said {text:?}")).collect();
+    let unexpected = messages.iter().filter(|line| !expected.iter().any(|text| line.contains(text)));
+    unexpected.take(QUOTED_MESSAGES).map(|line| format!("kernel message: {line}")).chain(missing).collect()
 }
 
 fn empty_result(scenario: &str) -> Record {

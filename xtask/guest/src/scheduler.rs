@@ -247,6 +247,14 @@ impl Scheduler {
         Ok(())
     }
 
+    /// Waits for the scheduler to end by itself: how it ended, and its whole log. Like every other end this must leave the
+    /// kernel's scheduler in charge and no task refused.
+    pub fn wait_for_end(mut self, context: &mut Context, deadline: Duration) -> Result<(ExitStatus, String)> {
+        let status = self.wait_until_gone(context, Instant::now(), deadline)?;
+        self.require_none_rejected(context, &evidence::sched_ext()?);
+        Ok((status, self.log()))
+    }
+
     fn wait_until_gone(
         &mut self,
         context: &mut Context,

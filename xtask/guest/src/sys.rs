@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use nix::unistd::{ForkResult, Pid};
 
+/// Scheduling policy of tasks that are sched_ext's whatever mode it is in; libc has no name for it yet.
+pub const SCHED_EXT: i32 = 7;
+
 fn check(code: libc::c_int) -> io::Result<()> {
     if code == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
@@ -56,9 +59,52 @@ pub fn renice(pid: Pid, nice: i32) -> io::Result<()> {
 
 /// Gives the calling process a scheduling policy (`SCHED_IDLE`, `SCHED_FIFO`) with this priority.
 pub fn set_policy(policy: i32, priority: i32) -> io::Result<()> {
+    set_policy_of(Pid::from_raw(0), policy, priority)
+}
+
+/// Gives `pid` (0: the caller) a scheduling policy with this priority.
+pub fn set_policy_of(pid: Pid, policy: i32, priority: i32) -> io::Result<()> {
     let parameters = libc::sched_param { sched_priority: priority };
-    // SAFETY: parameters is a valid sched_param and 0 names the caller.
-    check(unsafe { libc::sched_setscheduler(0, policy, &parameters) })
+    // SAFETY: parameters is a valid sched_param.
+    check(unsafe { libc::sched_setscheduler(pid.as_raw(), policy, &parameters) })
+}
+
+/// CPU time that the calling thread has had.
+pub fn thread_cpu_time() -> Duration {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID)
+        .map_or(Duration::ZERO, Duration::from)
+}
+
+/// Sleeps while the low 32 bits of a counter are those of `seen`, until somebody calls [`wake_waiters`]; may also return without
+/// a reason.
+pub fn wait_while(counter: &AtomicU64, seen: u64) {
+    // SAFETY: the address is that of a live, aligned word; the kernel only reads it.
+    unsafe { libc::syscall(libc::SYS_futex, low_half(counter), libc::FUTEX_WAIT, seen as u32, 0usize) };
+}
+
+/// Wakes everybody who waits for a change of this counter, in whatever process.
+pub fn wake_waiters(counter: &AtomicU64) {
+    // SAFETY: the address is that of a live, aligned word; the kernel takes it as a name.
+    unsafe { libc::syscall(libc::SYS_futex, low_half(counter), libc::FUTEX_WAKE, i32::MAX) };
+}
+
+/// The futex word of a counter.
+fn low_half(counter: &AtomicU64) -> *const u32 {
+    let offset = if cfg!(target_endian = "big") { 1 } else { 0 };
+    counter.as_ptr().cast::<u32>().cast_const().wrapping_add(offset)
+}
+
+/// Brings the loopback interface up.
+pub fn loopback_up() -> io::Result<()> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
+    // SAFETY: an all-zero ifreq is a valid value of this plain C struct.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+        *to = from.cast_signed();
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as i16;
+    // SAFETY: the socket is open for the call and the request is a valid ifreq with a NUL-terminated name.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &request) })
 }
 
 /// BPF objects that the kernel holds.

@@ -2,7 +2,7 @@
 //! Migrations as the kernel's tracepoint `sched_migrate_task` tells them.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
@@ -17,6 +17,84 @@ pub struct Migration {
     pub from_cpu: usize,
     /// CPU it goes to.
     pub to_cpu: usize,
+}
+
+/// What happened to tasks that are not real-time, by which a scheduler has to place one.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Placeable {
+    /// Wake-ups, those of new tasks included.
+    pub wakeups: usize,
+    /// Times that one left its CPU although it wanted to go on: it is placed again, save where it only makes room for a moment.
+    pub left_runnable: usize,
+}
+
+/// A count of what happens to tasks that are not real-time.
+pub struct WakeupTrace {
+    directory: PathBuf,
+}
+
+impl WakeupTrace {
+    /// Events and the tasks they matter for: priorities below 100 are those of the real-time classes, 0 is an idle CPU.
+    const EVENTS: [(&str, &str); 3] = [
+        ("sched_wakeup", "prio >= 100"),
+        ("sched_wakeup_new", "prio >= 100"),
+        ("sched_switch", "prev_prio >= 100 && prev_pid != 0"),
+    ];
+
+    /// Makes everything ready, in a trace instance of its own; that takes a while.
+    pub fn prepare() -> Result<Self> {
+        let directory = PathBuf::from(INSTANCES).join("wakeups");
+        if !directory.exists() {
+            fs::create_dir(&directory).context("cannot create the trace instance wakeups")?;
+        }
+        let trace = Self { directory };
+        trace.set("tracing_on", "0")?;
+        trace.set("buffer_size_kb", "8192")?;
+        trace.set("trace", "")?;
+        for (event, filter) in Self::EVENTS {
+            trace.set(&format!("events/sched/{event}/filter"), filter)?;
+            trace.set(&format!("events/sched/{event}/enable"), "1")?;
+        }
+        Ok(trace)
+    }
+
+    /// Starts to count.
+    pub fn start(&self) -> Result<()> {
+        self.set("tracing_on", "1")
+    }
+
+    fn set(&self, file: &str, value: &str) -> Result<()> {
+        set(&self.directory, file, value)
+    }
+
+    /// Stops.
+    pub fn stop(&self) -> Result<()> {
+        self.set("tracing_on", "0")
+    }
+
+    /// The numbers, after [`Self::stop`]; reading them takes a while.
+    ///
+    /// # Errors
+    /// The trace cannot be read, or its buffer overflowed (then the numbers would be wrong).
+    pub fn finish(self) -> Result<Placeable> {
+        let text = fs::read_to_string(self.directory.join("trace")).context("cannot read the trace")?;
+        for (event, _) in Self::EVENTS {
+            self.set(&format!("events/sched/{event}/enable"), "0")?;
+        }
+        ensure!(!lost_events(&text), "the trace buffer overflowed: the wake-ups cannot be counted");
+        Ok(placeable(&text))
+    }
+}
+
+/// Counts the lines of a trace.
+pub fn placeable(text: &str) -> Placeable {
+    let woke = |line: &&str| line.contains(": sched_wakeup: ") || line.contains(": sched_wakeup_new: ");
+    let left = |line: &&str| line.contains(": sched_switch: ") && line.contains(" prev_state=R");
+    Placeable { wakeups: text.lines().filter(woke).count(), left_runnable: text.lines().filter(left).count() }
+}
+
+fn set(directory: &Path, file: &str, value: &str) -> Result<()> {
+    fs::write(directory.join(file), value).with_context(|| format!("cannot set the trace's {file}"))
 }
 
 /// A recording of the migrations of tasks with one name.
@@ -42,7 +120,7 @@ impl MigrationTrace {
     }
 
     fn set(&self, file: &str, value: &str) -> Result<()> {
-        fs::write(self.directory.join(file), value).with_context(|| format!("cannot set the trace's {file}"))
+        set(&self.directory, file, value)
     }
 
     /// Stops and returns the migrations in order of time, with the text they came from.

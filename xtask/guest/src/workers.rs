@@ -3,7 +3,7 @@
 
 use std::hint::black_box;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -30,6 +30,16 @@ pub const TURN: Duration = Duration::from_secs(60);
 pub enum Kind {
     /// Computes without a pause; one count per about 10 µs of work.
     Spinner,
+    /// Computes for so much CPU time and sleeps, again and again; one count per wake-up.
+    Periodic {
+        /// CPU time of one run.
+        run: Duration,
+        /// Length of one sleep.
+        sleep: Duration,
+    },
+    /// Wakes its partner and sleeps until that has woken it in turn; one count per turn. Such jobs come in pairs: an even place
+    /// among the jobs and the one after it.
+    PingPong,
     /// Computes for a moment (50 µs natively, a few milliseconds emulated) and sleeps for `period`; one count per
     /// wake-up.
     Sleeper {
@@ -45,6 +55,8 @@ pub enum Policy {
     Other,
     /// `SCHED_IDLE`: the least weight there is, and a task of the scheduler under test, too.
     Idle,
+    /// `SCHED_EXT`: a task of the scheduler under test, even of one that takes no others.
+    Ext,
     /// `SCHED_FIFO` of the lowest priority: runs before every task of the scheduler under test.
     Fifo,
 }
@@ -71,6 +83,16 @@ impl Job {
     /// A sleeper of nice 0 that may run everywhere.
     pub fn sleeper(period: Duration) -> Self {
         Self { kind: Kind::Sleeper { period }, ..Self::spinner() }
+    }
+
+    /// A task that runs for `run` and sleeps for `sleep`, of nice 0, that may run everywhere.
+    pub fn periodic(run: Duration, sleep: Duration) -> Self {
+        Self { kind: Kind::Periodic { run, sleep }, ..Self::spinner() }
+    }
+
+    /// One of a pair that wake each other, of nice 0, that may run everywhere.
+    pub fn ping_pong() -> Self {
+        Self { kind: Kind::PingPong, ..Self::spinner() }
     }
 
     /// The same, bound to `cpus`.
@@ -148,8 +170,28 @@ impl Pool {
         self.pids.iter().try_for_each(|&pid| set_affinity(pid, cpus))
     }
 
-    /// Kills and reaps the workers.
-    pub fn stop(self) {
+    /// Stops every worker where it is.
+    pub fn pause(&self) -> Result<()> {
+        self.signal(Signal::SIGSTOP)
+    }
+
+    /// Lets every stopped worker go on.
+    pub fn resume(&self) -> Result<()> {
+        self.signal(Signal::SIGCONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        self.pids
+            .iter()
+            .try_for_each(|&pid| kill(pid, signal).with_context(|| format!("cannot send {signal}")))
+    }
+
+    /// Kills and reaps the workers, and requires that every one of them had made progress.
+    pub fn stop(self, context: &mut Context) {
+        let counts = self.progress();
+        let idle = counts.iter().filter(|&&count| count == 0).count();
+        context
+            .require_measured(idle == 0, || format!("{idle} of {} workers did nothing at all", counts.len()));
         drop(self);
     }
 }
@@ -190,11 +232,42 @@ fn work(job: &Job, gate: &OwnedFd, release_fd: i32, progress: &SharedCounters, i
             compute(2_000);
             counter.fetch_add(1, Ordering::Relaxed);
         },
+        Kind::Periodic { run, sleep } => loop {
+            let begin = sys::thread_cpu_time();
+            while sys::thread_cpu_time().saturating_sub(begin) < run {
+                compute(200);
+            }
+            counter.fetch_add(1, Ordering::Relaxed);
+            std::thread::sleep(sleep);
+        },
+        Kind::PingPong => play(counter, progress.get(index ^ 1), index.is_multiple_of(2)),
         Kind::Sleeper { period } => loop {
             compute(10_000);
             counter.fetch_add(1, Ordering::Relaxed);
             std::thread::sleep(period);
         },
+    }
+}
+
+/// Counts a turn, wakes the partner and waits for its turn; the one of an even place begins, and the counts say whose turn it is.
+fn play(own: &AtomicU64, partner: &AtomicU64, begins: bool) -> ! {
+    let mut turns = 0;
+    while !begins && partner.load(Ordering::SeqCst) == 0 {
+        sys::wait_while(partner, 0);
+    }
+    loop {
+        turns += 1;
+        own.store(turns, Ordering::SeqCst);
+        sys::wake_waiters(own);
+        // Whoever began is ahead by one until the answer; the other one is answered by a further count.
+        let answered = if begins { turns } else { turns + 1 };
+        loop {
+            let seen = partner.load(Ordering::SeqCst);
+            if seen >= answered {
+                break;
+            }
+            sys::wait_while(partner, seen);
+        }
     }
 }
 
@@ -205,6 +278,7 @@ fn prepare(job: &Job) -> Result<()> {
     match job.policy {
         Policy::Other => {}
         Policy::Idle => sys::set_policy(libc::SCHED_IDLE, 0).context("cannot become SCHED_IDLE")?,
+        Policy::Ext => sys::set_policy(sys::SCHED_EXT, 0).context("cannot become SCHED_EXT")?,
         Policy::Fifo => sys::set_policy(libc::SCHED_FIFO, 1).context("cannot become SCHED_FIFO")?,
     }
     sys::set_nice(job.nice).with_context(|| format!("cannot set nice {}", job.nice))

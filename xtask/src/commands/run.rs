@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! `cargo xtask run`: shows a scheduler at work on a lopsided load, beside the kernel's own scheduler.
+//! `cargo xtask run`: shows a scheduler at work on the kind of load it is for, beside the kernel's own scheduler.
 
 pub mod view;
 
@@ -15,6 +15,7 @@ use crate::vm::{Boot, Host};
 use crate::{paths, status};
 use anyhow::Result;
 use guest::protocol::{DEMO, Mode, Plan, Record, Verdict};
+use guest::scenarios::demo_topology;
 use std::path::Path;
 use std::time::Duration;
 use view::View;
@@ -32,9 +33,10 @@ pub struct Args {
     /// Kernel: debian:SERIES, host or the path of an image [default: the newest of ci/kernels.toml]
     #[arg(long)]
     kernel: Option<String>,
-    /// Machine: nodes, last-level caches per node, cores per cache, threads per core
-    #[arg(long, value_name = "SPEC", default_value = "2n2l2c1t")]
-    topology: String,
+    /// Machine, such as 2n2l2c1t: nodes, last-level caches per node, cores per cache, threads per core [default: the one that
+    /// fits the scheduler]
+    #[arg(long, value_name = "SPEC")]
+    topology: Option<String>,
     /// Length of each of the two phases, in seconds
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(4..=3600))]
     seconds: u32,
@@ -49,7 +51,7 @@ pub struct Args {
 /// When an argument is wrong (status 2), or the VM or its kernel cannot be had (status 69).
 pub fn main(args: &Args) -> Result<u8> {
     build::known(&args.scheduler)?;
-    let topology = Spec::parse(&args.topology)?;
+    let topology = Spec::parse(args.topology.as_deref().unwrap_or(demo_topology(&args.scheduler)))?;
     let matrix = Matrix::read()?;
     let source = matrix.source(args.kernel.as_deref().unwrap_or(matrix.with_role(Role::Newest)))?;
     setup::ensure(FOR_ALL)?;

@@ -122,7 +122,7 @@ impl<'a> Monitor<'a> {
             Record::Table { rows } => self.session.table = rows,
             Record::File { name, text } => keep(self.boot.dir, &name, &text)?,
             Record::Done => self.session.end = End::Done,
-            Record::Step { .. } | Record::Stats { .. } => {}
+            Record::Step { .. } | Record::Live { .. } => {}
         }
         Ok(())
     }

@@ -62,3 +62,14 @@ fn waits_and_runs_are_read_from_schedstat() {
     let (_, runs) = waited(Pid::this()).expect("this process has one");
     assert!(runs > 0);
 }
+
+#[test]
+fn policy_and_class_of_a_task_are_read() {
+    let mut fields = vec!["R".to_owned()];
+    fields.extend((4..=52).map(|field: u32| field.to_string()));
+    let stat = format!("77 (a) b) {}", fields.join(" "));
+    assert_eq!(parse_policy(&stat), Some(41));
+    assert_eq!(parse_ext_enabled("prio : 120\next.enabled      :        1\n"), Some(true));
+    assert_eq!(parse_ext_enabled("ext.enabled : 0\n"), Some(false));
+    assert_eq!(parse_ext_enabled("prio : 120\n"), None);
+}

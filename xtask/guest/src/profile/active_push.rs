@@ -3,7 +3,23 @@
 
 use super::{BadArguments, Profile};
 
-pub const PROFILE: Profile = Profile { name: "active-push", brisk: &[], cpus_in: None, bad_arguments };
+pub const PROFILE: Profile = Profile {
+    name: "active-push",
+    brisk: &[],
+    cpus_in: None,
+    placements: &[
+        "wake_prev",
+        "wake_llc",
+        "wake_far",
+        "wake_misfit",
+        "enqueued",
+        "pinned",
+        "kthread",
+        "rescued",
+        "requeued_idle",
+    ],
+    bad_arguments,
+};
 
 fn bad_arguments(_cpus: usize) -> Vec<BadArguments> {
     vec![BadArguments::new(&["--stats", "soon"], "soon")]

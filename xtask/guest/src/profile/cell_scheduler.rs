@@ -7,6 +7,7 @@ pub const PROFILE: Profile = Profile {
     name: "cell-scheduler",
     brisk: &["--rebalance-interval", "0.5", "--reconfiguration-interval", "1", "--cool-down", "1"],
     cpus_in: Some("cells"),
+    placements: &["placed_local", "placed_cpu_queue", "placed_cell_queue", "reclaimed"],
     bad_arguments,
 };
 

@@ -3,8 +3,13 @@
 
 use super::{BadArguments, Profile};
 
-pub const PROFILE: Profile =
-    Profile { name: "domain-balancer", brisk: &["--interval", "1"], cpus_in: Some("domains"), bad_arguments };
+pub const PROFILE: Profile = Profile {
+    name: "domain-balancer",
+    brisk: &["--interval", "1"],
+    cpus_in: Some("domains"),
+    placements: &["direct_prev", "direct_idle", "direct_greedy", "enqueued", "pinned", "kthread"],
+    bad_arguments,
+};
 
 fn bad_arguments(cpus: usize) -> Vec<BadArguments> {
     let last = cpus - 1;

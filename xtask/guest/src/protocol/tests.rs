@@ -37,16 +37,14 @@ fn record() -> impl Strategy<Value = Record> {
                 failures,
                 reason
             }),
-        (".*", 0..1_000_000u32, ".*", 0..9u32, 0..64u32).prop_map(|(phase, at, cpus, node, hogs)| {
-            // Eighths: values that a decimal text holds exactly.
-            let (at_seconds, hogs) = (f64::from(at) / 8.0, f64::from(hogs) / 8.0);
-            Record::Stats {
-                phase,
-                at_seconds,
-                json: serde_json::json!({ "domains": { "0": { "load": hogs } } }),
-                measured: vec![DomainSample { cpus, node, hogs, busy_cpus: hogs / 2.0 }],
+        (".*", 0..1_000_000u32, ".*", ".*", prop::collection::vec(".*", 0..4), 0..9u32).prop_map(
+            |(phase, at, note, brief, cells, bar)| {
+                // Eighths: values that a decimal text holds exactly.
+                let (at_seconds, bar) = (f64::from(at) / 8.0, f64::from(bar) / 8.0);
+                let columns = cells.clone();
+                Record::Live { phase, at_seconds, note, brief, columns, rows: vec![LiveRow { cells, bar }] }
             }
-        }),
+        ),
         prop::collection::vec((".*", ".*", ".*"), 0..4).prop_map(|rows| Record::Table {
             rows: rows
                 .into_iter()

@@ -52,7 +52,7 @@ pub fn run(context: &mut Context) -> Result<()> {
     }
     let stuck = pool.wait_for_progress(context)?;
     context.require(stuck == 0, || format!("{stuck} workers stood still for {TURN:?} after the storm"));
-    pool.stop();
+    pool.stop(context);
     scheduler.stop(context)
 }
 

@@ -91,7 +91,7 @@ fn measure(context: &mut Context, load: &[(&Group, usize)], groups: &[&Group]) -
     let after = usage_seconds(groups)?;
     let starved = pool.progress().iter().zip(&counted).filter(|(now, then)| now == then).count();
     context.require_measured(starved == 0, || format!("{starved} of {total} workers never ran"));
-    pool.stop();
+    pool.stop(context);
     Ok(after.iter().zip(&before).map(|(after, before)| after - before).collect())
 }
 

@@ -56,7 +56,7 @@ pub fn run(context: &mut Context) -> Result<()> {
         require_progress(context, &tenants, what)?;
         scheduler.require_on(context)?;
     }
-    tenants.into_iter().for_each(|(_, pool)| pool.stop());
+    tenants.into_iter().for_each(|(_, pool)| pool.stop(context));
     scheduler.stop(context)
 }
 

@@ -61,7 +61,7 @@ pub fn run(context: &mut Context) -> Result<()> {
 
     let last = scheduler.stats(context)?;
     let (migrations, text) = trace.finish()?;
-    pool.stop();
+    pool.stop(context);
     let applied = last.counter("applied")? - applied_before;
     let crossed = trace::cross_domain(&migrations, &evidence::domain_of_cpus(&domains)) as u64;
     for counter in ["planned", "expired", "refused", "steals"] {

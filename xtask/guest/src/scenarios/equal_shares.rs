@@ -27,7 +27,7 @@ pub fn run(context: &mut Context) -> Result<()> {
     }
     let had = pool.cpu_seconds()?;
     scheduler.require_on(context)?;
-    pool.stop();
+    pool.stop(context);
     let ratio = figures::max_over_min(&had).unwrap_or(f64::INFINITY);
     let (least, most) = figures::bounds(&had).unwrap_or_default();
     context.figure("cpu_time_max_over_min", ratio);

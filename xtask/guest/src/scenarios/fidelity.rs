@@ -79,7 +79,7 @@ fn run(context: &mut Context, name: &str) -> Result<()> {
     let (jobs, masks) = jobs(&scenario)?;
     let pool = Pool::start(&jobs)?;
     let found = measure(context, &scenario, &scheduler, &pool, &masks)?;
-    pool.stop();
+    pool.stop(context);
     for (figure, expected) in &scenario.figures {
         let value = *found.get(figure.as_str()).with_context(|| format!("nobody measures '{figure}'"))?;
         context.figure(figure, value);

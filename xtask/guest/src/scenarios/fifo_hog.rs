@@ -44,7 +44,7 @@ pub fn run(context: &mut Context) -> Result<()> {
         pool.cpu_seconds()?.iter().zip(&before).map(|(after, before)| after - before).collect();
     let held = hog.cpu_seconds()?[0];
     scheduler.require_on(context)?;
-    hog.stop();
+    hog.stop(context);
 
     let free = &had[1..];
     let even = LENGTH.as_secs_f64() * (cpus.len() - 1) as f64 / free.len() as f64;
@@ -70,6 +70,6 @@ pub fn run(context: &mut Context) -> Result<()> {
     let stuck = pool.wait_for_progress(context)?;
     context
         .require(stuck == 0, || format!("{stuck} spinners stood still for {TURN:?} after the hog had gone"));
-    pool.stop();
+    pool.stop(context);
     scheduler.stop(context)
 }

@@ -75,7 +75,7 @@ pub fn run(context: &mut Context) -> Result<()> {
     context.figure("longest_without_seconds", longest.as_secs_f64());
     let attachments = evidence::sched_ext()?.enable_seq - scheduler.before().enable_seq;
     context.figure("restarts", attachments as f64 - 1.0);
-    pool.stop();
+    pool.stop(context);
     // Each of the two switches of a cycle may restart it once; a second try after a race doubles that.
     scheduler.stop_after(context, 1..=1 + 4 * CYCLES)
 }

@@ -60,7 +60,7 @@ pub fn run(context: &mut Context) -> Result<()> {
     measure(context, &pool, &domains)?;
     windows::note_moves(context, &scheduler)?;
     scheduler.require_on(context)?;
-    pool.stop();
+    pool.stop(context);
     scheduler.stop(context)
 }
 

@@ -44,6 +44,6 @@ pub fn run(context: &mut Context) -> Result<()> {
     });
     let stuck = pool.wait_for_progress(context)?;
     context.require(stuck == 0, || format!("{stuck} hogs stood still for {TURN:?}"));
-    pool.stop();
+    pool.stop(context);
     scheduler.stop(context)
 }

@@ -5,13 +5,15 @@ mod table;
 
 pub use table::{
     ACTIVE_PUSH, ALL_SCHEDULERS, CELL_SCHEDULER, DEFAULT_TOPOLOGIES, DOMAIN_BALANCER, KernelNeed,
-    ScenarioInfo, all, find,
+    ScenarioInfo, all, demo_topology, find,
 };
 
 #[cfg(feature = "init")]
 mod affinity_storm;
 #[cfg(feature = "init")]
 mod attach;
+#[cfg(feature = "init")]
+mod beside_hogs;
 #[cfg(feature = "init")]
 mod cell_shrinks;
 #[cfg(feature = "init")]
@@ -33,6 +35,10 @@ mod fidelity;
 #[cfg(feature = "init")]
 mod fifo_hog;
 #[cfg(feature = "init")]
+mod figures_agree;
+#[cfg(feature = "init")]
+mod forced_stall;
+#[cfg(feature = "init")]
 mod fork_storm;
 #[cfg(feature = "init")]
 mod give_back;
@@ -53,6 +59,8 @@ mod nice_shares;
 #[cfg(feature = "init")]
 mod one_waker;
 #[cfg(feature = "init")]
+mod partial;
+#[cfg(feature = "init")]
 mod pinned;
 #[cfg(feature = "init")]
 mod pinned_subsets;
@@ -67,7 +75,7 @@ pub(crate) mod push_spread;
 #[cfg(feature = "init")]
 mod push_storm;
 #[cfg(feature = "init")]
-mod push_trace;
+pub(crate) mod push_trace;
 #[cfg(feature = "init")]
 mod refusals;
 #[cfg(feature = "init")]
@@ -81,7 +89,7 @@ mod spread_out;
 #[cfg(feature = "init")]
 mod tenant_isolation;
 #[cfg(feature = "init")]
-mod tenants;
+pub(crate) mod tenants;
 #[cfg(feature = "init")]
 mod uneven_machine;
 #[cfg(feature = "init")]
@@ -115,14 +123,19 @@ mod running {
             "11" => super::cpusets::run,
             "10" => super::cgroup_shares::run,
             "12" => super::affinity_storm::run,
+            "13" => super::beside_hogs::run_sleepers,
+            "14" => super::beside_hogs::run_pairs,
             "15" => super::fork_storm::run,
             "16" => super::one_waker::run,
             "17" => super::hotplug::run,
             "18" => super::fifo_hog::run,
             "19" => super::reported_domains::run,
             "20" => super::spread_out::run,
+            "21" => super::forced_stall::run,
+            "22" => super::partial::run,
             "23" => super::kworker::run,
             "24" => super::pinned_subsets::run,
+            "25" => super::figures_agree::run,
             "F1" => super::fidelity::run_f1,
             "F2" => super::fidelity::run_f2,
             "F3" => super::fidelity::run_f3,

@@ -73,7 +73,7 @@ pub fn run(context: &mut Context) -> Result<()> {
     }
     let total = pool.cpu_seconds()?;
     require_all_ran(context, pool.pids(), &total);
-    pool.stop();
+    pool.stop(context);
     scheduler.stop(context)
 }
 

@@ -51,7 +51,7 @@ pub fn run(context: &mut Context) -> Result<()> {
         format!("receivers {wrong:?} counted {had:?} instead of {ROUNDS}")
     });
     scheduler.require_on(context)?;
-    pool.stop();
+    pool.stop(context);
     scheduler.stop(context)
 }
 

@@ -45,6 +45,6 @@ pub fn run(context: &mut Context) -> Result<()> {
     context.require_measured(least >= bound, || {
         format!("a spinner had {least:.2} s of CPU time, bound {bound:.2} s")
     });
-    pool.stop();
+    pool.stop(context);
     scheduler.stop(context)
 }

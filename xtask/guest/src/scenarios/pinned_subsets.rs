@@ -46,6 +46,6 @@ pub fn run(context: &mut Context) -> Result<()> {
         scheduler.require_on(context)?;
     }
     scheduler.stop_within(context, DETACHED)?;
-    pool.stop();
+    pool.stop(context);
     Ok(())
 }

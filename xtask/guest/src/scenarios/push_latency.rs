@@ -62,7 +62,7 @@ pub fn measure(context: &mut Context, cores: &[Cpus]) -> Result<Lateness> {
     let place = cores.first().and_then(|core| core.last()).copied().context("no core")?;
     let probe = sys::fork(|| probe(&samples, place)).context("cannot fork the real-time task")?;
     waitpid(probe, None).context("the real-time task is gone")?;
-    load.stop();
+    load.stop(context);
     let mut late: Vec<f64> =
         (0..SAMPLES).map(|index| samples.get(index).load(Ordering::Relaxed) as f64 / 1000.0).collect();
     late.sort_by(f64::total_cmp);

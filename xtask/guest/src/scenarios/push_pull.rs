@@ -77,7 +77,7 @@ fn pulled(context: &mut Context, scheduler: &Scheduler, llcs: &[Cpus]) -> Result
     let arrived = scheduler.stats(context)?.counter("push_arrived")? - before;
     context.figure("pushes_while_pulling", arrived as f64);
     context.require(arrived == 0, || format!("{arrived} running tasks were pushed where pulling was enough"));
-    pool.stop();
+    pool.stop(context);
     Ok(())
 }
 
@@ -91,7 +91,7 @@ fn stay(context: &mut Context, llcs: &[Cpus]) -> Result<()> {
     context.require(left == 0, || {
         format!("{left} running hogs left their cache although pushes need 1000 failed rounds")
     });
-    pool.stop();
+    pool.stop(context);
     Ok(())
 }
 
@@ -122,7 +122,7 @@ fn pushed(context: &mut Context, what: &str, groups: &[Cpus]) -> Result<()> {
             format!("{PUSH_DEADLINE:?} after the release all hogs are still in one {what}")
         }),
     }
-    pool.stop();
+    pool.stop(context);
     Ok(())
 }
 

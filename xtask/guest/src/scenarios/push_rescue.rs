@@ -151,7 +151,7 @@ pub fn measure(context: &mut Context, rounds: usize) -> Result<Measured> {
         thief.set_affinity(&Cpus::from([taken]))?;
         context.sleep(HELD);
         let end = trace_now()?;
-        thief.stop();
+        thief.stop(context);
         let (switches, text) = trace.finish()?;
         let wait = longest_wait(&switches, hog, Some(end));
         let robbed = |switch: &Switch| {
@@ -165,6 +165,6 @@ pub fn measure(context: &mut Context, rounds: usize) -> Result<Measured> {
             waits.push(wait);
         }
     }
-    pool.stop();
+    pool.stop(context);
     Ok(Measured { waits, tries })
 }

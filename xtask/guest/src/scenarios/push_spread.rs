@@ -49,10 +49,10 @@ pub fn run(context: &mut Context) -> Result<()> {
         return Err(Skipped("needs 4 cores of 2 threads".into()).into());
     }
     context.step("under the kernel's scheduler");
-    let kernel = measure(context, "kernel", &cores)?;
+    let kernel = measure(context, "kernel", &cores, ROUNDS)?;
     show(context, "kernel", &kernel);
     let mut scheduler = Scheduler::start(context, &[])?;
-    let pushed = measure(context, "push", &cores)?;
+    let pushed = measure(context, "push", &cores, ROUNDS)?;
     show(context, "push", &pushed);
     scheduler.require_on(context)?;
     let stats = scheduler.stats(context)?;
@@ -120,16 +120,16 @@ pub fn cores() -> Result<Vec<Cpus>> {
     Ok(cores.into_values().collect())
 }
 
-/// Lets hogs share two cores, sets them free and watches them, some times, under whatever schedules now. `cores` are at
+/// Lets hogs share two cores, sets them free and watches them, `rounds` times, under whatever schedules now. `cores` are at
 /// least four of two threads; `who` names files that are kept.
 ///
 /// # Errors
 /// The hogs or the trace fail.
-pub fn measure(context: &mut Context, who: &str, cores: &[Cpus]) -> Result<Measured> {
+pub fn measure(context: &mut Context, who: &str, cores: &[Cpus], rounds: usize) -> Result<Measured> {
     let _quiet = QuietWatchdog::start()?;
     let shared: Cpus = cores[0].union(&cores[1]).copied().collect();
     let mut measured = Measured::default();
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let jobs: Vec<Job> = shared.iter().map(|&cpu| Job::spinner().on(&Cpus::from([cpu]))).collect();
         let pool = Pool::start(&jobs)?;
         context.sleep(Duration::from_millis(300));
@@ -161,7 +161,7 @@ pub fn measure(context: &mut Context, who: &str, cores: &[Cpus]) -> Result<Measu
             context.keep_file(&format!("{who}-{round}-stoppers.trace"), &wakes.join("\n"));
         }
         measured.wakes.push(others.len());
-        pool.stop();
+        pool.stop(context);
     }
     Ok(measured)
 }

@@ -32,6 +32,7 @@ pub fn run(context: &mut Context) -> Result<()> {
     let mut calls = vec![
         BadArguments::new(&["--no-such-option"], "--no-such-option"),
         BadArguments::new(&["stray"], "stray"),
+        BadArguments::new(&["--metrics", "nowhere:9101"], "nowhere"),
     ];
     calls.extend((profile::of(context)?.bad_arguments)(evidence::online()?.len()));
     let bad = |call| Refusal { call, user: None, status: BAD_USAGE };

@@ -51,7 +51,7 @@ pub fn run(context: &mut Context) -> Result<()> {
     });
     let stuck = pool.wait_for_progress(context)?;
     context.require(stuck == 0, || format!("{stuck} workers stood still for {TURN:?} after the reloads"));
-    pool.stop();
+    pool.stop(context);
     Ok(())
 }
 

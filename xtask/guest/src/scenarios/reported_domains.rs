@@ -42,7 +42,7 @@ fn require_domains(context: &mut Context, level: &str, expected: &[Domain]) -> R
     let stuck = pool.wait_for_progress(context)?;
     context.require(stuck == 0, || format!("--domains {level}: {stuck} workers stood still for {TURN:?}"));
     scheduler.require_on(context)?;
-    pool.stop();
+    pool.stop(context);
     scheduler.stop(context)
 }
 

@@ -35,6 +35,6 @@ pub fn run(context: &mut Context) -> Result<()> {
         }),
     }
     scheduler.require_on(context)?;
-    pool.stop();
+    pool.stop(context);
     scheduler.stop(context)
 }

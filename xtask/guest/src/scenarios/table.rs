@@ -40,6 +40,8 @@ pub struct ScenarioInfo {
     pub schedulers: &'static [&'static str],
     /// Those of them that have not passed it yet: there it runs only when it is named.
     pub pending: &'static [&'static str],
+    /// What the kernel must say while it runs, although it would be trouble elsewhere.
+    pub expects: &'static [&'static str],
     /// Kernels to boot it on.
     pub kernel: KernelNeed,
     /// The guest kills the scenario after this many guest seconds and reports a failure.
@@ -54,6 +56,14 @@ pub const DEFAULT_TOPOLOGIES: &[&str] = &["2n2l2c1t"];
 /// 4 cores of 2 threads in one last-level cache.
 const SMT_TOPOLOGY: &[&str] = &["1n1l4c2t"];
 
+/// The machine that shows best what a scheduler is for: what its demonstration runs on.
+pub fn demo_topology(scheduler: &str) -> &'static str {
+    match scheduler {
+        "active-push" => SMT_TOPOLOGY[0],
+        _ => DEFAULT_TOPOLOGIES[0],
+    }
+}
+
 const fn info(
     name: &'static str,
     title: &'static str,
@@ -67,6 +77,7 @@ const fn info(
         topologies: DEFAULT_TOPOLOGIES,
         schedulers: ALL_SCHEDULERS,
         pending: &[],
+        expects: &[],
         kernel: KernelNeed::Any,
         // Slow emulation must not fail a scenario: four times the usual time, and room for attach and detach.
         timeout_seconds: usual_seconds * 4 + 240,
@@ -149,6 +160,18 @@ const TABLE: &[ScenarioInfo] = &[
     },
     info("12", "random affinity storm at full load, 60 s", "no task outside its mask, scheduler alive", 66)
         .not_yet(ACTIVE_PUSH),
+    info(
+        "13",
+        "sleepers among hogs (1 ms run, 9 ms sleep), against the kernel's scheduler",
+        "each served in every 1.25 s; at least half the wakes the kernel's scheduler serves in the same boot",
+        15,
+    ),
+    info(
+        "14",
+        "futex ping-pong pairs and hogs, against the kernel's scheduler",
+        "each pair progresses in every 1.25 s; at least half the kernel's turns (bound pairs) and CPU time (free ones)",
+        15,
+    ),
     info("15", "fork/exec/exit storm, 5000 tasks", "all reaped; task contexts back to the baseline", 70)
         .not_yet(ACTIVE_PUSH),
     info("16", "one waker, 32 receivers, 100 rounds", "each receiver counts 100", 15).not_yet(ACTIVE_PUSH),
@@ -171,13 +194,31 @@ const TABLE: &[ScenarioInfo] = &[
         topologies: &["1n1l1c1t", "1n1l3c1t", "1n1l2c2t", "1n2l2c1t", "2n2l2c1t"],
         ..info("19", "topologies: 1 CPU, 3 CPUs, SMT, 2 LLC, 2x2 NUMA", "reported domains = sysfs", 18)
     },
+    info("20", "8 hogs started in LLC 0, then unpinned", "every LLC used in 30 s", 4),
     ScenarioInfo {
-        schedulers: DOMAIN_BALANCER,
-        ..info("20", "8 hogs started in LLC 0, then unpinned", "every LLC used in 30 s", 8)
+        expects: &["runnable task stall", "failed to run for"],
+        ..info(
+            "21",
+            "a task is never dispatched, on purpose",
+            "the kernel ends the scheduler for a stall; whole dump naming the task, exit 70, the task runs again",
+            20,
+        )
     },
+    info(
+        "22",
+        "partial mode",
+        "exactly the tasks of policy SCHED_EXT are the scheduler's, whoever changes sides",
+        15,
+    ),
     info("23", "work bound to a CPU beside solo hogs", "served within 5 s", 14).not_yet(ACTIVE_PUSH),
     info("24", "500 tasks bound to random subsets", "everybody runs; the scheduler unloads", 25)
         .not_yet(ACTIVE_PUSH),
+    info(
+        "25",
+        "statistics and metrics against the kernel's wake-ups; requests that are none",
+        "5 % apart at most; metrics between statistics before and after; clear refusals, the daemon is not disturbed",
+        16,
+    ),
     ScenarioInfo {
         schedulers: DOMAIN_BALANCER,
         ..info(

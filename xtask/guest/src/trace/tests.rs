@@ -29,3 +29,15 @@ fn notices_overwritten_events() {
     assert!(lost_events("# entries-in-buffer/entries-written: 2/17   #P:8\n"));
     assert!(!lost_events(""));
 }
+
+#[test]
+fn wakeups_and_tasks_that_had_to_leave_are_counted() {
+    let text = " a-1 [000] d..2. 1.0: sched_wakeup: comm=hog pid=7 prio=120 target_cpu=000\n \
+                a-1 [000] d..2. 1.1: sched_wakeup_new: comm=hog pid=8 prio=120 target_cpu=000\n \
+                a-1 [000] d..2. 1.2: sched_waking: comm=hog pid=7 prio=120 target_cpu=000\n \
+                a-1 [000] d..2. 1.3: sched_switch: prev_comm=a prev_pid=1 prev_prio=120 prev_state=R+ ==> \
+                next_comm=b next_pid=2 next_prio=120\n \
+                a-1 [000] d..2. 1.3: sched_switch: prev_comm=a prev_pid=1 prev_prio=120 prev_state=S ==> \
+                next_comm=b next_pid=2 next_prio=120\n";
+    assert_eq!(placeable(text), Placeable { wakeups: 2, left_runnable: 1 });
+}

@@ -2,51 +2,53 @@
 //! The view in both of its forms.
 
 use super::*;
-use serde_json::json;
 
-fn stats(phase: &str, json: Value) -> Record {
-    let sample = |cpus: &str, node, hogs| DomainSample { cpus: cpus.into(), node, hogs, busy_cpus: 2.0 };
-    Record::Stats {
+fn live(phase: &str, note: &str) -> Record {
+    let row = |name: &str, tasks: &str, bar| LiveRow { cells: vec![name.into(), tasks.into()], bar };
+    Record::Live {
         phase: phase.into(),
         at_seconds: 3.0,
-        json,
-        measured: vec![sample("0-1", 0, 6.0), sample("2-3", 1, 3.0)],
+        note: note.into(),
+        brief: "[0-1] 16 tasks  [2-3] 8 tasks".into(),
+        columns: vec!["CPUs".into(), "tasks".into()],
+        rows: vec![row("0-1", "16", 1.0), row("2-3", "8", 0.5)],
     }
-}
-
-fn balancer() -> Value {
-    json!({"planned": 7, "applied": 5, "domains": {
-        "0": {"cpus": "0-1", "load": 4.25, "imbalance": 1.5, "moved_in": 1, "moved_out": 9},
-        "1": {"cpus": "2-3", "load": 2.75, "imbalance": -1.5, "moved_in": 8, "moved_out": 2},
-    }})
 }
 
 #[test]
 fn plain_output_is_one_line_a_record() {
     let mut view = View::new(false);
-    let text = view.update(&stats("balancer", balancer()));
-    assert_eq!(
-        text,
-        "  3.0 s  balancer  [0-1] 6.0 tasks load 4.2  [2-3] 3.0 tasks load 2.8  moves: 7 planned, 5 applied\n"
-    );
-    let text = view.update(&stats(KERNEL_PHASE, Value::Null));
-    assert_eq!(text, "  3.0 s  the kernel's scheduler  [0-1] 6.0 tasks  [2-3] 3.0 tasks\n");
-    assert!(!text.contains('\x1b'));
+    let text = view.update(&live("balancer", "7 moves"));
+    assert_eq!(text, "  3.0 s  balancer  [0-1] 16 tasks  [2-3] 8 tasks  7 moves\n");
+    let text = view.update(&live(KERNEL_PHASE, ""));
+    assert_eq!(text, "  3.0 s  the kernel's scheduler  [0-1] 16 tasks  [2-3] 8 tasks\n");
 }
 
 #[test]
 fn on_a_terminal_a_phase_is_redrawn_and_the_one_before_stays() {
     let mut view = View::new(true);
-    let first = view.update(&stats(KERNEL_PHASE, Value::Null));
-    assert!(!first.contains('\x1b'));
-    let again = view.update(&stats(KERNEL_PHASE, Value::Null));
+    let first = view.update(&live(KERNEL_PHASE, ""));
+    let bars = ("#".repeat(24), "#".repeat(12));
+    assert_eq!(
+        first,
+        format!(
+            "the kernel's scheduler, 3 s\n  CPUs  tasks\n  0-1      16  {}\n  2-3       8  {}\n",
+            bars.0, bars.1
+        )
+    );
+    let again = view.update(&live(KERNEL_PHASE, ""));
     assert!(again.starts_with("\x1b[4A\x1b[J"), "{again:?}");
-    let next = view.update(&stats("balancer", balancer()));
-    assert!(!next.contains('\x1b'));
-    assert!(next.contains("4.25") && next.contains("-1.50") && next.contains("7 planned"), "{next}");
+    let next = view.update(&live("balancer", "7 planned"));
+    assert!(!next.contains('\x1b') && next.starts_with("balancer, 3 s  7 planned\n"), "{next}");
     // A line in between must not be erased by the next drawing.
     view.update(&Record::Step { scenario: "demo".into(), text: "x".into() });
-    assert!(!view.update(&stats("balancer", balancer())).contains('\x1b'));
+    assert!(!view.update(&live("balancer", "")).contains('\x1b'));
+}
+
+#[test]
+fn a_row_without_all_cells_is_drawn_all_the_same() {
+    let rows = [LiveRow { cells: vec!["a".into()], bar: 7.0 }];
+    assert_eq!(drawing(&["n".into(), "m".into()], &rows), format!("  n  m\n  a     {}\n", "#".repeat(24)));
 }
 
 #[test]
