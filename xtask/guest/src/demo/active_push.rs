@@ -18,9 +18,8 @@ use crate::scenarios::push_latency::{self, Lateness};
 use crate::scenarios::{push_rescue, push_spread};
 use crate::scheduler::Scheduler;
 
-/// What a round of each kind takes, seconds: how many fit into a phase.
-const SPREAD_SECONDS: f64 = 1.5;
-const RESCUE_SECONDS: f64 = 1.2;
+/// Share of a phase for the rounds of (a) and of (b) each; (c) takes its own time.
+const SHARE: f64 = 0.45;
 
 /// Fewest rounds of a kind.
 const FEWEST: usize = 3;
@@ -140,33 +139,41 @@ impl<'a> Stage<'a> {
     }
 
     fn phase(mut self, context: &mut Context, seconds: f64) -> Result<Phase> {
-        let rounds = |each: f64| ((seconds * 0.4 / each) as usize).max(FEWEST);
-        self.spread(context, rounds(SPREAD_SECONDS))?;
-        self.rescue(context, rounds(RESCUE_SECONDS))?;
+        let length = Duration::from_secs_f64(seconds * SHARE);
+        self.spread(context, length)?;
+        self.rescue(context, length)?;
         self.latency(context)?;
         Ok(self.results)
     }
 
-    fn spread(&mut self, context: &mut Context, rounds: usize) -> Result<()> {
-        for number in 1..=rounds {
+    fn spread(&mut self, context: &mut Context, length: Duration) -> Result<()> {
+        let begin = Instant::now();
+        for number in 1.. {
+            if number > FEWEST && begin.elapsed() > length {
+                break;
+            }
             let round = push_spread::measure(context, self.name, self.cores, 1)?;
             self.results.spread_rounds += 1;
             self.results.left_again += round.left_again;
             self.results.stopper_wakes += round.wakes.iter().sum::<usize>();
             let ms = round.after_ms.first().copied();
             self.results.spread_ms.extend(ms);
-            self.show(context, "4 hogs on 2 cores set free: one per core after", number, rounds, ms);
+            self.show(context, "4 hogs on 2 cores set free: one per core after", number, ms);
         }
         Ok(())
     }
 
-    fn rescue(&mut self, context: &mut Context, rounds: usize) -> Result<()> {
-        for number in 1..=rounds {
+    fn rescue(&mut self, context: &mut Context, length: Duration) -> Result<()> {
+        let begin = Instant::now();
+        for number in 1.. {
+            if number > FEWEST && begin.elapsed() > length {
+                break;
+            }
             let round = push_rescue::measure(context, 1)?;
             self.results.rescue_rounds += round.tries;
             let ms = round.waits.first().map(|wait| wait.as_secs_f64() * 1000.0);
             self.results.wait_ms.extend(ms);
-            self.show(context, "a FIFO task takes a hog's CPU: the hog waits", number, rounds, ms);
+            self.show(context, "a FIFO task takes a hog's CPU: the hog waits", number, ms);
         }
         Ok(())
     }
@@ -175,17 +182,17 @@ impl<'a> Stage<'a> {
         let late = push_latency::measure(context, self.cores)?;
         self.results.late = Some(late);
         let ms = Some(late.median_us / 1000.0);
-        self.show(context, "a FIFO task wakes beside moving hogs: half of the times later than", 1, 1, ms);
+        self.show(context, "a FIFO task wakes beside moving hogs: half of the times later than", 1, ms);
         Ok(())
     }
 
     /// Adds a line to the view; the newest ones stay.
-    fn show(&mut self, context: &Context, what: &str, number: usize, of: usize, ms: Option<f64>) {
+    fn show(&mut self, context: &Context, what: &str, number: usize, ms: Option<f64>) {
         const LINES: usize = 12;
         /// The longest bar, ms.
         const WIDEST: f64 = 200.0;
         let text = ms.map_or("-".to_owned(), |ms| format!("{ms:.1}"));
-        let cells = vec![what.to_owned(), format!("{number}/{of}"), text.clone()];
+        let cells = vec![what.to_owned(), number.to_string(), text.clone()];
         self.rows.push(LiveRow { cells, bar: ms.unwrap_or(0.0) / WIDEST });
         let surplus = self.rows.len().saturating_sub(LINES);
         self.rows.drain(..surplus);
@@ -193,7 +200,7 @@ impl<'a> Stage<'a> {
             phase: self.name.to_owned(),
             at_seconds: figures::rounded(self.begin.elapsed().as_secs_f64()),
             note: String::new(),
-            brief: format!("{what} {text} ms ({number}/{of})"),
+            brief: format!("{what} {text} ms (round {number})"),
             columns: COLUMNS.map(str::to_owned).to_vec(),
             rows: self.rows.clone(),
         });

@@ -173,7 +173,7 @@ impl Stage<'_> {
         let part = |share: f64| Duration::from_secs_f64(seconds * share);
         let together = self.stretch(context, "both at work", part(0.5))?;
         self.web.pause()?;
-        let asleep = self.stretch(context, "web sleeps, its CPUs are lent", part(0.25))?;
+        let asleep = self.stretch(context, "web sleeps", part(0.25))?;
         self.web.resume()?;
         let back = self.stretch(context, "web is back", part(0.25))?;
         let had: Vec<f64> =
