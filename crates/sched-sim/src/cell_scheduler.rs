@@ -130,6 +130,7 @@ fn tenant(view: &CgroupView) -> Tenant {
         key: CellKey::Cgroup { path: name.clone(), inode: view.id },
         name,
         cgroups: vec![view.id],
+        paths: vec![view.path.clone()],
         template: Cell { weight: view.weight, cpuset, ..Cell::new(CellId::ROOT) },
     }
 }

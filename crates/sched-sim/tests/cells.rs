@@ -162,6 +162,56 @@ fn without_borrowing_idle_cpus_stay_idle() {
     assert!(run.report.busy_pct < 95.0, "{}", run.report.busy_pct);
 }
 
+/// What the scheduler says against what the model knows by itself.
+#[test]
+fn statistics_agree_with_the_model() {
+    let bound: Rc<CpuSet> = Rc::new(std::iter::once(3).collect());
+    let mut scene =
+        Scene::new("2l8c", 4 * S).tenant("sleepers", 8, &sensitive()).tenant("hogs", 24, &hog()).tenant(
+            "bound",
+            2,
+            &[Step::SetAffinity(bound), Step::Run(Dist::Const(2 * MS)), Step::Sleep(Dist::Const(2 * MS))],
+        );
+    scene = scene.at(2 * S, Outside::MoveGroup { group: 2, path: "/t/hogs".to_owned() });
+    let run = scene.run();
+    let metrics = &run.outcome.metrics;
+    let near = |ours: f64, theirs: f64| (ours - theirs).abs() <= 0.02 * theirs.max(ours) + 0.01;
+    // The last report comes a little before the end, and the model's use of the CPUs is steady.
+    let part = metrics.at_ns as f64 / (4 * S) as f64;
+    assert!(part > 0.97, "{part}");
+    let total: f64 = metrics.members.values().map(|member| member.used_ns as f64 / 1e9).sum();
+    let theirs: f64 = run.report.groups.iter().map(|group| group.cpu_s).sum::<f64>() * part;
+    assert!(near(total, theirs), "{total} s used, the model gave {theirs}");
+    let sleepers = &metrics.members["sleepers"];
+    let model = group_of(&run.report, "sleepers");
+    assert!(
+        near(sleepers.used_ns as f64 / 1e9, model.cpu_s * part),
+        "{sleepers:?} against {} s",
+        model.cpu_s
+    );
+    // Those that were bound to a CPU moved to the hogs' cgroup.
+    let tasks = |name: &str| metrics.members[name].nr_tasks;
+    assert_eq!((tasks("sleepers"), tasks("hogs"), tasks("bound"), metrics.nr_tasks), (8, 26, 0, 34));
+    assert!(metrics.moved >= 2 && metrics.placed_cpu_queue > 0, "{metrics:?}");
+    // Each stretch that somebody borrowed, somebody lent.
+    let lent: u64 = metrics.cells.values().map(|cell| cell.lent_ns).sum();
+    assert!(
+        lent > 0 && near(lent as f64 / 1e9, metrics.borrowed_ns as f64 / 1e9),
+        "{lent} {}",
+        metrics.borrowed_ns
+    );
+    // A percentile is the upper end of a bucket of powers of two, of the last round; the model's is of the whole run.
+    let p99_us = model.wake_latency_ns.p99 / US;
+    assert!(
+        sleepers.wait_p99_us <= 4 * p99_us.max(1) && 4 * sleepers.wait_p99_us >= p99_us,
+        "{sleepers:?} {p99_us} µs"
+    );
+    let shares =
+        sleepers.local_pct + sleepers.cpu_queue_pct + sleepers.cell_queue_pct + sleepers.borrowed_pct;
+    assert!((shares - 100.0).abs() < 1e-6, "{shares}");
+    assert_eq!(sleepers.cgroups, "/t/sleepers");
+}
+
 /// With demand ignored, a tenant of great weight keeps CPUs that it never uses.
 #[test]
 fn several_borrowers_share_by_weight() {

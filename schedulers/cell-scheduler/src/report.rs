@@ -3,7 +3,7 @@
 
 use runtime::seam::SeamError;
 
-use crate::cells::{CellId, PhysicalCell};
+use crate::cells::PhysicalCell;
 use crate::doors;
 use crate::round::Round;
 use crate::snapshot::{Counters, Totals};
@@ -13,7 +13,7 @@ use crate::tenants::Member;
 /// The statistics of this moment; the members' figures are those last observed.
 ///
 /// # Errors
-/// As [`doors::lent_ns`].
+/// As [`Round::lent_ns`].
 pub fn metrics(
     round: &Round<'_>,
     totals: &Totals,
@@ -27,7 +27,7 @@ pub fn metrics(
         round.assignment.as_ref().map(|assignment| assignment.cells.as_slice()).unwrap_or_default();
     let mut cells = std::collections::BTreeMap::new();
     for cell in physical {
-        cells.insert(cell.id, cell_metrics(round, cell, doors::lent_ns(&*round.object, cell.id)?));
+        cells.insert(cell.id, cell_metrics(round, cell, round.lent_ns(cell)?));
     }
     if physical.is_empty() {
         // Before the first configuration the BPF side has everything in one cell.
@@ -61,6 +61,8 @@ pub fn metrics(
         steals: counters.steals,
         drained: counters.drained,
         shrunk: counters.shrunk,
+        kept: counters.kept,
+        moved: counters.moved,
         no_context: running.no_context + totals.nr_no_context,
         cells,
         members: members.collect(),
@@ -69,29 +71,38 @@ pub fn metrics(
 
 fn first_cell(round: &Round<'_>, lent_ns: u64) -> CellMetrics {
     let online = round.machine.topology.online();
-    let members: Vec<&str> = round.tenants.iter().map(|member| member.name.as_str()).collect();
     CellMetrics {
         cpus: online.to_string(),
         nr_cpus: online.len() as u64,
-        members: members.join(","),
-        generation: 0,
         lend: 1,
         borrow: 1,
         lent_ns,
+        ..shared_by(round, &round.tenants.iter().collect::<Vec<_>>())
     }
 }
 
 fn cell_metrics(round: &Round<'_>, cell: &PhysicalCell, lent_ns: u64) -> CellMetrics {
-    let name = |id: &CellId| round.tenants.get(*id).map(|member| member.name.as_str());
-    let members: Vec<&str> = cell.members.iter().filter_map(name).collect();
+    let members: Vec<&Member> = cell.members.iter().filter_map(|id| round.tenants.get(*id)).collect();
     CellMetrics {
         cpus: cell.cpus.to_string(),
         nr_cpus: cell.cpus.len() as u64,
-        members: members.join(","),
         generation: cell.generation.into(),
         lend: cell.lend.into(),
         borrow: cell.borrow.into(),
         lent_ns,
+        ..shared_by(round, &members)
+    }
+}
+
+/// What a cell has from those who live in it.
+fn shared_by(round: &Round<'_>, members: &[&Member]) -> CellMetrics {
+    let names: Vec<&str> = members.iter().map(|member| member.name.as_str()).collect();
+    CellMetrics {
+        members: names.join(","),
+        nr_tasks: members.iter().map(|member| member.live.nr_tasks).sum(),
+        utilisation: members.iter().map(|member| round.demand.utilisation(member.id)).sum(),
+        demand: members.iter().map(|member| round.demand.demand(member.id)).sum(),
+        ..CellMetrics::default()
     }
 }
 
@@ -103,7 +114,8 @@ fn member_metrics(round: &Round<'_>, member: &Member) -> MemberMetrics {
         cell: cell.map_or(0, |cell| cell.id.into()),
         merged: cell.map_or(round.tenants.len() > 1, |cell| cell.members.len() > 1).into(),
         cpus: cell.map_or_else(|| round.machine.topology.online().to_string(), |cell| cell.cpus.to_string()),
-        nr_cgroups: member.nr_cgroups as u64,
+        cgroups: member.paths.join(","),
+        nr_cgroups: member.paths.len() as u64,
         weight: member.template.weight.into(),
         nr_tasks: live.nr_tasks,
         utilisation: round.demand.utilisation(member.id),
@@ -125,6 +137,8 @@ fn member_metrics(round: &Round<'_>, member: &Member) -> MemberMetrics {
         shrunk: counters.shrunk,
         kept: counters.kept,
         moved: counters.moved,
+        merges: member.merges,
+        splits: member.splits,
     }
 }
 

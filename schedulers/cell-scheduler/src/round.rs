@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! One attachment's rounds: figures in, a table out when something has changed enough.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Context;
 use runtime::seam::{BpfObject, SeamError};
 use tracing::debug;
 
-use crate::cells::{Assignment, Cell, CellId, Input, Outcome, Params, assign};
+use crate::cells::{Assignment, Cell, CellId, Input, Outcome, Params, PhysicalCell, assign};
 use crate::demand::{DemandParams, DemandTracker, Sample};
 use crate::doors;
 use crate::kernel;
@@ -41,6 +42,8 @@ pub struct Round<'a> {
     tree: Vec<TreeNode>,
     /// Time of the last round on the BPF clock, ns; 0 before the first.
     last_round_ns: u64,
+    /// What the BPF side had counted as lent by each cell id when its present cell began.
+    lent_before: BTreeMap<u32, (u32, u64)>,
 }
 
 impl<'a> Round<'a> {
@@ -67,6 +70,7 @@ impl<'a> Round<'a> {
             weigher: Weigher::new(nanoseconds(options.demand_half_life)),
             tree: Vec::new(),
             last_round_ns: 0,
+            lent_before: BTreeMap::new(),
         }
     }
 
@@ -89,6 +93,13 @@ impl<'a> Round<'a> {
         let update = self.tenants.update(&found);
         if let Err(error) = self.tell(&update) {
             self.running.complain(format!("members cannot be told to the BPF side: {error:#}"));
+        }
+        let refused = self.tenants.refused();
+        if refused > 0 {
+            self.running.complain(format!(
+                "{refused} more cells than --max-members {} allows; they share the CPUs of everything else",
+                self.options.max_members
+            ));
         }
         self.restructured |= update.changed;
         update.changed
@@ -222,6 +233,8 @@ impl<'a> Round<'a> {
             applied.moved_cpus,
             applied.drained
         );
+        self.count_merges(&outcome.assignment);
+        self.note_lending(&outcome.assignment)?;
         self.sequence = table.sequence;
         self.assignment = Some(outcome.assignment);
         self.restructured = false;
@@ -230,6 +243,41 @@ impl<'a> Round<'a> {
         self.running.merges += u64::from(outcome.merges);
         self.running.splits += u64::from(outcome.splits);
         Ok(())
+    }
+
+    /// Counts for each member whether it shares a cell from now on, or no longer does.
+    fn count_merges(&mut self, assignment: &Assignment) {
+        let shares = |assignment: &Assignment, id| {
+            assignment.physical_of(id).is_some_and(|cell| cell.members.len() > 1)
+        };
+        let before = self.assignment.as_ref();
+        for member in self.tenants.iter_mut() {
+            let shared = before.is_some_and(|before| shares(before, member.id));
+            let will_share = shares(assignment, member.id);
+            member.merges += u64::from(!shared && will_share);
+            member.splits += u64::from(shared && !will_share);
+        }
+    }
+
+    /// A cell id given to another cell begins to count what it lends anew.
+    fn note_lending(&mut self, assignment: &Assignment) -> Result<(), SeamError> {
+        for cell in &assignment.cells {
+            let known = self.lent_before.get(&cell.id).map_or(0, |(generation, _)| *generation);
+            if known != cell.generation {
+                let lent_ns = doors::lent_ns(&*self.object, cell.id)?;
+                self.lent_before.insert(cell.id, (cell.generation, lent_ns));
+            }
+        }
+        Ok(())
+    }
+
+    /// CPU time that others used on the CPUs of a cell since it began, ns.
+    ///
+    /// # Errors
+    /// As [`doors::lent_ns`].
+    pub(crate) fn lent_ns(&self, cell: &PhysicalCell) -> Result<u64, SeamError> {
+        let before = self.lent_before.get(&cell.id).map_or(0, |(_, lent_ns)| *lent_ns);
+        Ok(doors::lent_ns(&*self.object, cell.id)?.saturating_sub(before))
     }
 
     fn table(&self, sequence: u64, assignment: &Assignment) -> Table {

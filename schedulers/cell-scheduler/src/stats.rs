@@ -23,6 +23,12 @@ pub struct CellMetrics {
     pub nr_cpus: u64,
     #[stat(desc = "Members that live in it, by name")]
     pub members: String,
+    #[stat(desc = "Tasks of its members, sleeping ones included", _om_gauge)]
+    pub nr_tasks: u64,
+    #[stat(desc = "CPUs of full speed that its members used, averaged")]
+    pub utilisation: f64,
+    #[stat(desc = "CPUs of full speed that its members could keep busy, averaged")]
+    pub demand: f64,
     #[stat(desc = "How often its id was given to a new cell before", _om_gauge)]
     pub generation: u64,
     #[stat(desc = "Whether its idle CPUs may be used by others: 0 or 1", _om_gauge)]
@@ -48,13 +54,15 @@ pub struct MemberMetrics {
     pub merged: u64,
     #[stat(desc = "CPUs of that cell, as a list")]
     pub cpus: String,
+    #[stat(desc = "Paths of the cgroups that belong to it, separated by commas")]
+    pub cgroups: String,
     #[stat(desc = "Cgroups that belong to it", _om_gauge)]
     pub nr_cgroups: u64,
     #[stat(desc = "Weight", _om_gauge)]
     pub weight: u64,
     #[stat(desc = "Tasks, sleeping ones included", _om_gauge)]
     pub nr_tasks: u64,
-    #[stat(desc = "CPUs of full speed it used in the last round")]
+    #[stat(desc = "CPUs of full speed it used, averaged")]
     pub utilisation: f64,
     #[stat(desc = "CPUs of full speed it could keep busy, averaged")]
     pub demand: f64,
@@ -92,6 +100,10 @@ pub struct MemberMetrics {
     pub kept: u64,
     #[stat(desc = "Tasks that changed cell")]
     pub moved: u64,
+    #[stat(desc = "How often it came to share a cell with others")]
+    pub merges: u64,
+    #[stat(desc = "How often it got a cell to itself again")]
+    pub splits: u64,
 }
 
 /// The whole scheduler. Counters are cumulative since the program started, across restarts in place; those of a member since
@@ -160,6 +172,10 @@ pub struct Metrics {
     pub drained: u64,
     #[stat(desc = "Slices of others that were cut because single-CPU tasks waited")]
     pub shrunk: u64,
+    #[stat(desc = "Slices renewed because nobody waited or the task's vtime was still the earliest")]
+    pub kept: u64,
+    #[stat(desc = "Tasks that changed cell")]
+    pub moved: u64,
     #[stat(desc = "Callbacks that met a task without context or without any CPU")]
     pub no_context: u64,
     #[stat(desc = "The cells by id: every online CPU is in exactly one")]
@@ -200,21 +216,29 @@ impl Metrics {
         )?;
         writeln!(
             out,
-            "  borrowed {} reclaimed {} steals {} drained {} shrunk {} violations {} without context {}",
+            "  local {} cpu queue {} cell queue {} borrowed {} ({:.1} s) reclaimed {} kept {} moved {}",
+            self.placed_local,
+            self.placed_cpu_queue,
+            self.placed_cell_queue,
             self.borrowed,
+            self.borrowed_ns as f64 / 1e9,
             self.reclaimed,
-            self.steals,
-            self.drained,
-            self.shrunk,
-            self.violations,
-            self.no_context
+            self.kept,
+            self.moved
+        )?;
+        writeln!(
+            out,
+            "  steals {} drained {} shrunk {} violations {} without context {}",
+            self.steals, self.drained, self.shrunk, self.violations, self.no_context
         )?;
         for (id, cell) in &self.cells {
             writeln!(
                 out,
-                "  cell {id:>3}  cpus {:>3} ({})  lent {:.1} s  {}",
+                "  cell {id:>3}  cpus {:>3} ({})  used {:.2} demand {:.2}  lent {:.1} s  {}",
                 cell.nr_cpus,
                 cell.cpus,
+                cell.utilisation,
+                cell.demand,
                 cell.lent_ns as f64 / 1e9,
                 cell.members
             )?;

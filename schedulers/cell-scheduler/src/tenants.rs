@@ -15,6 +15,8 @@ pub struct Tenant {
     pub name: String,
     /// Ids of the cgroups that belong to it, with all that lies below them.
     pub cgroups: Vec<u64>,
+    /// Their paths.
+    pub paths: Vec<String>,
     /// Weight, bounds, cpuset and policy; id and demand are filled in.
     pub template: Cell,
 }
@@ -37,8 +39,12 @@ pub struct Member {
     pub id: CellId,
     /// Name in the statistics.
     pub name: String,
-    /// Number of its cgroups.
-    pub nr_cgroups: usize,
+    /// Paths of its cgroups.
+    pub paths: Vec<String>,
+    /// How often it came to share a cell, and how often it got one of its own again.
+    pub merges: u64,
+    /// See `merges`.
+    pub splits: u64,
     /// Weight, bounds, cpuset and policy.
     pub template: Cell,
     /// The slot's figures when the member was found.
@@ -54,7 +60,18 @@ pub struct Member {
 impl Member {
     fn new(id: CellId, name: String, template: Cell) -> Self {
         let none = Figures::default();
-        Self { id, name, nr_cgroups: 0, template, baseline: none, live: none, total: none, recent: none }
+        Self {
+            id,
+            name,
+            paths: Vec::new(),
+            merges: 0,
+            splits: 0,
+            template,
+            baseline: none,
+            live: none,
+            total: none,
+            recent: none,
+        }
     }
 
     /// Takes the slot's present figures; `round` ends the time that `recent` covers.
@@ -120,7 +137,7 @@ impl Tenants {
                 .or_insert_with(|| Member::new(id, tenant.name.clone(), template.clone()));
             update.changed |= member.template != template;
             member.template = template;
-            member.nr_cgroups = tenant.cgroups.len();
+            member.paths.clone_from(&tenant.paths);
             cgroups.extend(tenant.cgroups.iter().map(|cgroup| (*cgroup, id.slot)));
         }
         if let (Some(root), Some(member)) = (&found.root, self.members.get_mut(&0)) {

@@ -25,6 +25,7 @@ fn tenant(inode: u64) -> Tenant {
     let path = format!("tenant-{inode}");
     Tenant {
         key: CellKey::Cgroup { path: path.clone(), inode },
+        paths: vec![path.clone()],
         name: path,
         cgroups: vec![inode],
         template: Cell::new(CellId::ROOT),
@@ -112,6 +113,43 @@ fn steady_work_leaves_the_tables_alone() {
     assert_eq!(host.published.last().expect("statistics").sequence, settled);
 }
 
+/// Times of the rounds that applied a table, ns.
+fn changes(host: &ManualHost) -> Vec<u64> {
+    let pairs = host.published.windows(2);
+    pairs.filter(|pair| pair[0].sequence != pair[1].sequence).map(|pair| pair[1].at_ns).collect()
+}
+
+#[test]
+fn intervals_threshold_and_cool_down_are_those_asked_for() {
+    let run = |arguments: &[&str]| {
+        let mut object = FakeObject::new(8);
+        object.uses.insert(10, Use { cpus: 6.0, waiting: 2.0 });
+        object.uses.insert(11, Use { cpus: 1.0, waiting: 0.0 });
+        object.swing_ns = 3 * SECOND;
+        let mut host = ManualHost::new(Duration::from_secs(20), vec![(0, Ok(found(&[10, 11])))]);
+        let ran = run_on("2n2l2c1t", arguments, &mut object, &mut host);
+        (ran.running.rounds, host)
+    };
+    let (usual_rounds, usual) = run(&[]);
+    assert!((40..=42).contains(&usual_rounds), "{usual_rounds} rounds of half a second");
+    assert!((4..=5).contains(&usual.due_ns.len()), "looks every 5 s: {:?}", usual.due_ns);
+    let (rounds, host) = run(&["--rebalance-interval", "2", "--reconfiguration-interval", "1"]);
+    assert!((10..=12).contains(&rounds), "{rounds} rounds of two seconds");
+    assert!((20..=21).contains(&host.due_ns.len()), "looks every second: {:?}", host.due_ns);
+    let gaps =
+        |host: &ManualHost| -> Vec<u64> { changes(host).windows(2).map(|pair| pair[1] - pair[0]).collect() };
+    assert!(
+        changes(&usual).len() >= 5 && gaps(&usual).iter().skip(1).all(|gap| *gap >= 2 * SECOND),
+        "{:?}",
+        changes(&usual)
+    );
+    let (_, slow) = run(&["--cool-down", "7"]);
+    assert!(gaps(&slow).iter().skip(1).all(|gap| *gap >= 7 * SECOND), "{:?}", changes(&slow));
+    assert!((2..changes(&usual).len()).contains(&changes(&slow).len()), "{:?}", changes(&slow));
+    let (_, deaf) = run(&["--rebalance-threshold", "100"]);
+    assert_eq!(changes(&deaf).len(), 1, "only the cells' beginning: {:?}", changes(&deaf));
+}
+
 #[test]
 fn a_cgroup_made_anew_under_its_path_counts_from_zero() {
     let again = Tenant {
@@ -156,16 +194,28 @@ fn more_members_than_cpus_share_cells() {
     assert_partitions(&object, 4);
     assert!(inodes.iter().all(|inode| object.cpus_of(*inode) >= 1));
     assert!(ran.running.merges > 0);
-    assert!(host.published.last().expect("statistics").members["tenant-100"].merged > 0);
+    let last = host.published.last().expect("statistics");
+    let member = &last.members["tenant-100"];
+    assert_eq!((member.merged, member.merges, member.splits), (1, 1, 0));
+    // A cell's figures are its members'.
+    for cell in last.cells.values() {
+        let names: Vec<&str> = cell.members.split(',').collect();
+        let members = || last.members.iter().filter(|(name, _)| names.contains(&name.as_str()));
+        assert_eq!(cell.nr_tasks, members().map(|(_, member)| member.nr_tasks).sum::<u64>());
+        let demand: f64 = members().map(|(_, member)| member.demand).sum();
+        assert!((cell.demand - demand).abs() < 1e-9, "{cell:?}");
+    }
 }
 
 #[test]
 fn members_beyond_the_limit_belong_to_everything_else() {
     let mut object = FakeObject::new(8);
     let mut host = ManualHost::new(Duration::from_secs(2), vec![(0, Ok(found(&[10, 11, 12, 13])))]);
-    run_on("2n2l2c1t", &["--max-members", "3"], &mut object, &mut host);
+    let ran = run_on("2n2l2c1t", &["--max-members", "3"], &mut object, &mut host);
     assert_eq!(object.members.len(), 2);
     assert_eq!(host.published.last().expect("statistics").members_refused, 2);
+    let complaint = ran.running.last_complaint.expect("told");
+    assert!(complaint.contains("2 more cells") && complaint.contains("--max-members 3"), "{complaint}");
 }
 
 #[test]

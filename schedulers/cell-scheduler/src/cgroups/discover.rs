@@ -20,6 +20,7 @@ pub fn each_child(scan: &Scan) -> Found {
         key: CellKey::Cgroup { path: child.path.clone(), inode: child.inode },
         name: child.path.clone(),
         cgroups: vec![child.inode],
+        paths: vec![child.path.clone()],
         template: Cell {
             weight: child.weight.clamp(*WEIGHTS.start(), *WEIGHTS.end()),
             cpuset: child.cpuset.clone(),
@@ -57,6 +58,7 @@ fn named(cell: &CellConfig, members: &[&Child]) -> Tenant {
         key: CellKey::Named(cell.name.clone()),
         name: cell.name.clone(),
         cgroups: members.iter().map(|member| member.inode).collect(),
+        paths: members.iter().map(|member| member.path.clone()).collect(),
         template: Cell {
             weight: cell.weight.or(sum).unwrap_or(USUAL_WEIGHT).clamp(*WEIGHTS.start(), *WEIGHTS.end()),
             min_cpus: cell.min_cpus,

@@ -8,6 +8,7 @@ fn tenant(inode: u64, cgroups: &[u64]) -> Tenant {
         key: CellKey::Named(format!("tenant-{inode}")),
         name: format!("tenant-{inode}"),
         cgroups: cgroups.to_vec(),
+        paths: cgroups.iter().map(|cgroup| format!("cgroup-{cgroup}")).collect(),
         template: Cell::new(CellId::ROOT),
     }
 }

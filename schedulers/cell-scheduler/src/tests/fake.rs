@@ -37,6 +37,8 @@ pub struct Use {
 pub struct FakeObject {
     /// By cgroup id; 0 is everything else.
     pub uses: BTreeMap<u64, Use>,
+    /// They happen for so long and rest for so long, ns; 0: they never rest.
+    pub swing_ns: u64,
     pub members: BTreeMap<u64, u32>,
     pub factors: BTreeMap<u64, u32>,
     pub renewals: u64,
@@ -66,6 +68,7 @@ impl FakeObject {
         (first.nr_cells, first.nr_slots) = (1, 1);
         Self {
             uses: BTreeMap::new(),
+            swing_ns: 0,
             members: BTreeMap::new(),
             factors: BTreeMap::new(),
             renewals: 0,
@@ -106,6 +109,9 @@ impl FakeObject {
     fn count(&mut self) {
         let elapsed = now_ns().saturating_sub(self.counted_until_ns) as f64;
         self.counted_until_ns = now_ns();
+        if now_ns().checked_div(self.swing_ns).is_some_and(|swing| swing % 2 == 1) {
+            return;
+        }
         for (cgroup, usage) in &self.uses {
             let slot = self.members.get(cgroup).copied().unwrap_or(0);
             let entry = self.counted.entry(slot).or_default();
@@ -281,13 +287,21 @@ pub struct ManualHost {
     pub published: Vec<Metrics>,
     pub changes: Vec<Change>,
     pub tree: Vec<TreeNode>,
+    /// When a look was due though nothing told of a change, ns.
+    pub due_ns: Vec<u64>,
     end_ns: u64,
 }
 
 impl ManualHost {
     pub fn new(length: Duration, changes: Vec<Change>) -> Self {
         NOW.with(|now| now.set(0));
-        Self { published: Vec::new(), changes, tree: Vec::new(), end_ns: length.as_nanos() as u64 }
+        Self {
+            published: Vec::new(),
+            changes,
+            tree: Vec::new(),
+            due_ns: Vec::new(),
+            end_ns: length.as_nanos() as u64,
+        }
     }
 }
 
@@ -311,7 +325,8 @@ impl Host for ManualHost {
         false
     }
 
-    fn look(&mut self, _due: bool) -> Result<Option<Found>, String> {
+    fn look(&mut self, due: bool) -> Result<Option<Found>, String> {
+        self.due_ns.extend(due.then(now_ns));
         if self.changes.first().is_none_or(|(at_ns, _)| *at_ns > now_ns()) {
             return Ok(None);
         }
