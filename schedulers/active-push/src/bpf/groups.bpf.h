@@ -100,7 +100,8 @@ struct search {
 	/* Range of the busiest group; nr 0 when there is none. */
 	u32 first;
 	u32 nr;
-	/* Waiting tasks of the span that are bound to their CPU. */
+	/* Waiting tasks of the span: those that may move, and those that are bound to their CPU. */
+	u32 nr_waiting;
 	u32 nr_bound;
 	u32 nr_tried;
 	u32 tried[MAX_TRIES];
@@ -149,6 +150,7 @@ __noinline int sum_group(u32 first, u32 nr, u32 dst_capacity)
 		sum->load += cctx->load;
 		sum->nr_running += cctx->nr_running;
 		sum->nr_waiting += nr_waiting_movable(cctx);
+		found->nr_waiting += nr_waiting_movable(cctx);
 		found->nr_bound += nr_waiting_bound(cctx);
 		if (!cctx->nr_running)
 			sum->nr_idle++;
@@ -206,6 +208,8 @@ __noinline int find_busiest_group(u32 cpu, u32 level)
 			found->nr = nr;
 		}
 	}
+	if (level + 1 == conf.nr_levels && !found->nr_waiting)
+		somebody_waits = 0;
 	return found->nr;
 }
 

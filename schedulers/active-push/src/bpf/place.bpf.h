@@ -109,6 +109,7 @@ static __always_inline void enqueue_on(struct task_struct *p, u32 cpu, u64 enq_f
 		count(AP_PINNED);
 	} else {
 		count(AP_ENQUEUED);
+		note_waiting();
 		if (wake_helper(p, cpu)) {
 			count(AP_KICKED_FOR_WORK);
 			return;

@@ -357,7 +357,7 @@ __noinline u32 idle_balance(u32 cpu)
 			continue;
 		if (!claim_round(state, round_interval(state, level, false), now)) {
 			/* Not due: only waiting work matters. */
-			if (!find_busiest_group(cpu, level) || !found->busiest.nr_waiting)
+			if (!somebody_waits || !find_busiest_group(cpu, level) || !found->busiest.nr_waiting)
 				continue;
 		}
 		moved = balance_level(cpu, level, AP_IDLE);
@@ -367,7 +367,7 @@ __noinline u32 idle_balance(u32 cpu)
 	return 0;
 }
 
-/* A CPU that is about to become idle: as far out as its idle periods are worth. */
+/* A CPU that is about to become idle: as far out as its idle periods are worth, if anybody waits at all. */
 __noinline u32 newidle_balance(u32 cpu)
 {
 	u64 now = scx_bpf_now(), begin = now, spent = 0;
@@ -375,7 +375,7 @@ __noinline u32 newidle_balance(u32 cpu)
 	struct search *found = my_search();
 	struct ap_cpu *cctx = cpu_ctx(cpu);
 
-	if (!found || !cctx)
+	if (!found || !cctx || !somebody_waits)
 		return 0;
 	bpf_for(level, 0, nr_levels) {
 		struct level_state *state = group_state(cpu, level);

@@ -152,6 +152,7 @@ static __always_inline void kick_idle_for_balance(u32 cpu, struct ap_cpu *cctx, 
 		return;
 	cctx->next_kick_ns = now + BALANCE_KICK_NS;
 	if (nr_waiting_movable(cctx)) {
+		note_waiting();
 		helper = helper_for_waiting(cpu);
 		if (!is_online(helper))
 			return;
@@ -294,7 +295,7 @@ static __always_inline void pull_or_idle(u32 cpu, struct ap_cpu *cctx)
 	} else {
 		/* Noted before the look around: whoever queues a task from now on sees that this CPU may have missed it. */
 		cctx->idle_since_ns = scx_bpf_now();
-		moved = newidle_balance(cpu);
+		moved = help_out(cpu, AP_NEWLY_IDLE) ?: newidle_balance(cpu);
 	}
 	if (moved)
 		take_own(cpu);

@@ -37,6 +37,13 @@ u64 next_generation;
 /* Tasks that have a context. */
 u64 nr_tasks;
 
+/*
+ * Some task that may move waits, as far as is known: without one there is nothing to pull. Set when a task is queued and by the
+ * ticks of CPUs where some wait; cleared by a look at the whole machine that finds none. A look that misses a task by a moment is made
+ * good by the next tick.
+ */
+u32 somebody_waits;
+
 /* Always 0, which the verifier does not know. */
 u32 unknown_zero;
 
@@ -312,6 +319,13 @@ static __always_inline u32 nr_waiting_movable(const struct ap_cpu *cctx)
 	if (cctx->running_generation && !cctx->running_pinned)
 		movable--;
 	return movable > 0 ? movable : 0;
+}
+
+static __always_inline void note_waiting(void)
+{
+	/* Read first: the line is shared by all CPUs. */
+	if (!somebody_waits)
+		somebody_waits = 1;
 }
 
 static __always_inline const struct cpumask *mask_of(void *map, u32 index)

@@ -32,3 +32,9 @@ fn the_protocol_survives_any_disturbance() {
 fn the_protocol_survives_hotplug_and_affinity_together() {
     check(&[Disturbance::Hotplug, Disturbance::Affinity], 2);
 }
+
+/// With every other CPU idle there is no tick that could notice who waits on a held one.
+#[test]
+fn the_protocol_survives_a_higher_class_where_nothing_ticks() {
+    check(&[Disturbance::HigherClass, Disturbance::Sleep], 2);
+}

@@ -404,9 +404,12 @@ impl State {
                 self.cpu(cpu).taken_away = true;
                 self.cpu(cpu).idle_bit = false;
                 self.cpu(cpu).looking = false;
-                self.stop(cpu);
-                // stopping: what waits here must not wait for the higher class.
-                self.call_for_help(cpu);
+                // stopping: what waits here must not wait for the higher class. On an idle CPU nothing of ours stops, and only
+                // the watch notices.
+                if self.cpus[cpu as usize].running.is_some() {
+                    self.stop(cpu);
+                    self.call_for_help(cpu);
+                }
             }
             Action::Sleep { cpu } => {
                 if let Some(task) = self.cpus[cpu as usize].running {
