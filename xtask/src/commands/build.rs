@@ -82,6 +82,17 @@ pub fn program(name: &str, release: bool) -> Result<PathBuf> {
     compile(cargo, name)
 }
 
+/// The same with other settings of cargo, such as `profile.dev.package.sim.opt-level=3`.
+///
+/// # Errors
+/// When it does not compile.
+pub fn program_with(name: &str, settings: &[String]) -> Result<PathBuf> {
+    let mut cargo = cargo("build", name);
+    settings.iter().for_each(|setting| _ = cargo.args(["--config", setting]));
+    cargo.envs(build_environment());
+    compile(cargo, name)
+}
+
 /// Builds the guest program, linked statically: the VM has no libraries but those of the schedulers.
 ///
 /// # Errors

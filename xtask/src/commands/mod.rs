@@ -3,6 +3,7 @@
 
 pub mod bench;
 pub mod build;
+pub mod repro;
 pub mod run;
 pub mod setup;
 pub mod sim;

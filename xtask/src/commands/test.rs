@@ -4,7 +4,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::{build, setup, tidy, vmtest};
+use super::{build, repro, setup, tidy, vmtest};
 use crate::packages::{FOR_ALL, FOR_BUILD, build_environment};
 use crate::vm::verdict::Tally;
 use crate::{paths, process, status};
@@ -21,17 +21,20 @@ pub enum Layer {
     Tidy,
     /// Unit and property tests
     Unit,
+    /// The simulator gives the same runs in a debug and in a release build
+    Repro,
     /// Scenarios on real kernels
     Vm,
 }
 
 impl Layer {
-    const ALL: [Self; 3] = [Self::Tidy, Self::Unit, Self::Vm];
+    const ALL: [Self; 4] = [Self::Tidy, Self::Unit, Self::Repro, Self::Vm];
 
     fn name(self) -> &'static str {
         match self {
             Self::Tidy => "tidy",
             Self::Unit => "unit",
+            Self::Repro => "repro",
             Self::Vm => "vm",
         }
     }
@@ -92,6 +95,7 @@ fn run(layer: Layer) -> Result<Tally> {
     match layer {
         Layer::Tidy => tidy_layer(),
         Layer::Unit => unit_layer(),
+        Layer::Repro => repro::run(),
         Layer::Vm => {
             let (mut tally, vm_failure) = vmtest::run(&vmtest::Args::default())?;
             tally.failed += usize::from(vm_failure);
