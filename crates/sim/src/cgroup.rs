@@ -25,7 +25,7 @@ pub const DEFAULT_WEIGHT: u32 = 100;
 pub struct Bandwidth {
     /// Length of a period.
     pub period_us: u64,
-    /// CPU time in a period; `u64::MAX`: all there is. Told to the scheduler; the model does not throttle.
+    /// CPU time in a period; `u64::MAX`: all there is. Told to the scheduler, whose affair it is, as in the kernel.
     pub quota_us: u64,
     /// What may be saved up.
     pub burst_us: u64,

@@ -159,7 +159,8 @@ impl<O: Ops> Sim<O> {
         Ok(())
     }
 
-    /// Sets cpu.max; the scheduler is told, the model does not throttle.
+    /// Sets cpu.max: the scheduler is told, and nothing else happens. The kernel throttles the run queues of its own fair
+    /// class only, so tasks of sched_ext go on; a limit is the scheduler's affair.
     ///
     /// # Errors
     /// The cgroup is gone.
@@ -178,14 +179,15 @@ impl<O: Ops> Sim<O> {
         Ok(())
     }
 
-    /// Sets cpu.idle.
+    /// Sets cpu.idle. Unlike weight and limit, the scheduler is told even if nothing changes.
     ///
     /// # Errors
     /// The cgroup is gone.
     pub fn set_cgroup_idle(&mut self, cgroup: CgroupIdx, idle: bool) -> Result<(), CgroupError> {
         self.live_path(cgroup)?;
         let entry = &mut self.kernel.cgroups[cgroup];
-        if std::mem::replace(&mut entry.idle, idle) != idle && entry.known {
+        entry.idle = idle;
+        if entry.known {
             self.call(Within::Other, |ops, kernel| ops.cgroup_set_idle(kernel, cgroup, idle));
         }
         Ok(())

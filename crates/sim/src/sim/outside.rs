@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use topology::CpuSet;
 
-use crate::cgroup::{CgroupIdx, ROOT};
+use crate::cgroup::{Bandwidth, CgroupIdx, ROOT};
 use crate::events::{CpuId, Event};
 use crate::ops::Ops;
 use crate::rng::Rng;
@@ -123,11 +123,11 @@ impl<O: Ops> Sim<O> {
     }
 
     /// One of: a new cgroup below a random one, the end of an empty one, another weight, another cpuset, the cpu controller
-    /// on or off, a task of the group elsewhere. Refusals are part of it.
+    /// on or off, another limit, cpu.idle, a task of the group elsewhere. Refusals are part of it.
     fn cgroup_storm(&mut self, group: usize, max: usize, rng: &mut Rng) {
         let live = self.kernel.cgroups.live();
         let some = live[rng.below(live.len() as u64) as usize];
-        let done = match rng.below(8) {
+        let done = match rng.below(10) {
             0 | 1 if live.len() <= max => {
                 let path = format!("{}/storm-{}", self.kernel.cgroups[some].path, self.kernel.cgroups.len());
                 self.create_cgroup(&path, rng.between(1, 10_000) as u32).is_ok()
@@ -143,6 +143,14 @@ impl<O: Ops> Sim<O> {
             5 => {
                 let on = rng.chance(0.7);
                 self.set_cpu_controller(some, on).is_ok()
+            }
+            6 => {
+                let quota_us = if rng.chance(0.5) { u64::MAX } else { rng.between(1_000, 200_000) };
+                self.set_cgroup_bandwidth(some, Bandwidth { quota_us, ..Bandwidth::default() }).is_ok()
+            }
+            7 => {
+                let idle = rng.chance(0.5);
+                self.set_cgroup_idle(some, idle).is_ok()
             }
             _ => self.member(group, rng).is_some_and(|task| self.move_task(task, some).is_ok()),
         };

@@ -3,7 +3,7 @@
 
 use topology::{CpuSet, Topology};
 
-use crate::cgroup::{CgroupError, CgroupIdx, ROOT};
+use crate::cgroup::{Bandwidth, CgroupError, CgroupIdx, ROOT};
 use crate::kernel::{Kernel, Traits};
 use crate::ops::Ops;
 use crate::program::{Dist, Program, Step};
@@ -96,6 +96,14 @@ impl Ops for Recorder {
     }
     fn cgroup_set_weight(&mut self, kernel: &mut Kernel, cgroup: CgroupIdx, weight: u32) {
         self.log.push(format!("set_weight {} {weight}", kernel.cgroups[cgroup].path));
+    }
+    fn cgroup_set_bandwidth(&mut self, kernel: &mut Kernel, cgroup: CgroupIdx, bandwidth: Bandwidth) {
+        let Bandwidth { period_us, quota_us, burst_us } = bandwidth;
+        let path = &kernel.cgroups[cgroup].path;
+        self.log.push(format!("set_bandwidth {path} {quota_us} of {period_us}, burst {burst_us}"));
+    }
+    fn cgroup_set_idle(&mut self, kernel: &mut Kernel, cgroup: CgroupIdx, idle: bool) {
+        self.log.push(format!("set_idle {} {idle}", kernel.cgroups[cgroup].path));
     }
 }
 
@@ -288,6 +296,27 @@ fn without_the_controller_the_scheduler_sees_the_ancestor() {
     sim.set_cpu_controller(a, false).expect("taken");
     assert_eq!(log(&mut sim), ["prep_move t /a /", "move t /a /", "cgroup_exit /a"]);
     run(&mut sim, MS);
+}
+
+#[test]
+fn a_limit_is_told_when_it_changes_and_throttles_nobody() {
+    let mut sim = sim("1c");
+    sim.attach(Recorder::default()).expect("init succeeds");
+    let a = sim.create_cgroup("/a", 100).expect("made");
+    sim.add_task(&TaskSpec { cgroup: a, ..hog("t") }, 0);
+    log(&mut sim);
+    let tenth = Bandwidth { quota_us: 10_000, ..Bandwidth::default() };
+    for bandwidth in [Bandwidth::default(), tenth, tenth] {
+        sim.set_cgroup_bandwidth(a, bandwidth).expect("it is there");
+    }
+    assert_eq!(log(&mut sim), ["set_bandwidth /a 10000 of 100000, burst 0"]);
+    for idle in [false, true, true] {
+        sim.set_cgroup_idle(a, idle).expect("it is there");
+    }
+    assert_eq!(log(&mut sim), ["set_idle /a false", "set_idle /a true", "set_idle /a true"]);
+    run(&mut sim, 1_000 * MS);
+    let usage = sim.kernel.cgroup_views()[1].usage_ns;
+    assert_eq!(usage, 1_000 * MS, "all of the CPU, not a tenth");
 }
 
 #[test]
