@@ -14,7 +14,7 @@ use runtime::daemon::Ending;
 use runtime::exit::ExitRecord;
 use runtime::signals::Wake;
 use sim::bpf::{Session, SimObject};
-use sim::report::Series;
+use sim::report::{Chart, Series};
 use topology::Topology;
 
 use crate::drive::{self, Attachment, Scheduler, World};
@@ -75,15 +75,27 @@ impl Scheduler for ActivePush {
         Ok(serde_json::to_value(&self.outcome.metrics)?)
     }
 
-    fn series(&self) -> Vec<Series> {
-        let mut runnable: BTreeMap<usize, Vec<(u64, f64)>> = BTreeMap::new();
+    fn charts(&self) -> Vec<Chart> {
+        let Some(machine) = &self.machine else { return Vec::new() };
+        let llc_of = |cpu: usize| machine.topology.cpu(cpu).map_or(0, |cpu| cpu.llc);
+        let mut lines: BTreeMap<usize, Vec<(u64, f64)>> = BTreeMap::new();
         for (at, metrics) in &self.outcome.history {
+            let mut tasks: BTreeMap<usize, u64> = BTreeMap::new();
             for (&cpu, state) in &metrics.cpus {
-                runnable.entry(cpu).or_default().push((*at, state.running as f64));
+                *tasks.entry(llc_of(cpu)).or_default() += state.running;
+            }
+            for (llc, tasks) in tasks {
+                lines.entry(llc).or_default().push((*at, tasks as f64));
             }
         }
-        let series = |(cpu, points)| Series { name: format!("tasks on CPU {cpu}"), points };
-        runnable.into_iter().map(series).collect()
+        let name = |llc: usize| format!("cache {llc} (CPUs {})", machine.topology.llcs[llc].cpus);
+        let series = lines.into_iter().map(|(llc, points)| Series { name: name(llc), points }).collect();
+        let title = "Tasks by cache domain".to_owned();
+        vec![Chart {
+            title,
+            about: "Tasks that run on the CPUs of each last-level cache or wait for one of them.".to_owned(),
+            series,
+        }]
     }
 }
 

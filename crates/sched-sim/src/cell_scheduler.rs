@@ -17,7 +17,7 @@ use runtime::exit::ExitRecord;
 use runtime::signals::Wake;
 use sim::bpf::{Session, SimObject};
 use sim::cgroup::CgroupView;
-use sim::report::Series;
+use sim::report::{Chart, Series};
 use topology::{CpuSet, Topology};
 
 use crate::drive::{self, Attachment, Scheduler, World};
@@ -80,7 +80,7 @@ impl Scheduler for CellScheduler {
         Ok(serde_json::to_value(&self.outcome.metrics)?)
     }
 
-    fn series(&self) -> Vec<Series> {
+    fn charts(&self) -> Vec<Chart> {
         let mut names: Vec<&String> =
             self.outcome.history.iter().flat_map(|(_, metrics)| metrics.members.keys()).collect();
         names.sort_unstable();
@@ -91,8 +91,14 @@ impl Scheduler for CellScheduler {
             };
             self.outcome.history.iter().filter_map(point).collect()
         };
-        let series = |name: &String| Series { name: format!("CPUs used by {name}"), points: points(name) };
-        names.into_iter().map(series).collect()
+        let series = |name: &String| Series { name: name.clone(), points: points(name) };
+        let series = names.into_iter().map(series).collect();
+        let title = "CPUs used by each member".to_owned();
+        vec![Chart {
+            title,
+            about: "CPU time of its tasks in the last round, in CPUs of full speed.".to_owned(),
+            series,
+        }]
     }
 }
 

@@ -14,7 +14,7 @@ use runtime::daemon::Ending;
 use runtime::exit::ExitRecord;
 use runtime::signals::Wake;
 use sim::bpf::{Session, SimObject};
-use sim::report::Series;
+use sim::report::{Chart, Series};
 use topology::Topology;
 
 use crate::drive::{self, Attachment, Scheduler, World};
@@ -78,7 +78,7 @@ impl Scheduler for DomainBalancer {
         Ok(serde_json::to_value(&self.outcome.metrics)?)
     }
 
-    fn series(&self) -> Vec<Series> {
+    fn charts(&self) -> Vec<Chart> {
         let mut series: Vec<Series> = Vec::new();
         for (at, metrics) in &self.outcome.history {
             for (&id, domain) in &metrics.domains {
@@ -89,7 +89,9 @@ impl Scheduler for DomainBalancer {
                 series[id].points.push((*at, domain.load));
             }
         }
-        series
+        let title = "Load by domain".to_owned();
+        let about = "Running average; 1 is one task of weight 100 that always wants to run.".to_owned();
+        vec![Chart { title, about, series }]
     }
 }
 

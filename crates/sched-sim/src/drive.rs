@@ -14,7 +14,7 @@ use runtime::exit::{ExitRecord, UsageError};
 use runtime::setup::Setup;
 use runtime::signals::Wake;
 use sim::bpf::{BpfScheduler, Session, SimObject};
-use sim::report::Series;
+use sim::report::Chart;
 use topology::Topology;
 
 /// What one attachment needs: the object that ships and what is set in it.
@@ -53,7 +53,7 @@ pub trait Scheduler {
     fn statistics(&self) -> Result<serde_json::Value>;
 
     /// What it has to show over time.
-    fn series(&self) -> Vec<Series> {
+    fn charts(&self) -> Vec<Chart> {
         Vec::new()
     }
 }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! `sched-sim`: a scheduler on a machine that need not exist, in virtual time.
 
+mod watch;
+
+use std::cell::Cell;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,12 +18,14 @@ use sched_sim::drive::{self, Scheduler};
 use sched_sim::schedulers;
 use sim::bpf::{BpfScheduler, Session};
 use sim::native::SharedQueue;
-use sim::report::{Made, Report, Series, page, perfetto};
+use sim::report::{Chart, Made, Report, page, perfetto};
 use sim::sim::Sim;
 use sim::workload::Workload;
 use sim::{Config, Ops};
 use topology::Topology;
 
+/// Virtual time of a run for which nobody names one.
+const DEFAULT_NS: u64 = 10_000_000_000;
 /// Stretches kept for pictures.
 const TIMELINE: usize = 200_000;
 
@@ -35,7 +40,8 @@ const SHARED_FIFO: &str = "shared-fifo";
     name = "sched-sim",
     after_help = "Everything behind '--' goes to the scheduler as its own options; 'sched-sim -- --help' lists them.\n\
     shared-vtime and shared-fifo are yardsticks without BPF: one queue for the whole machine.\n\
-    Exit status: 0 the run is complete; 1 it is not (an invariant broke, a file cannot be written); 2 bad usage; 70 the modelled kernel ended the scheduler with an error."
+    Exit status: 0 the run is complete; 1 it is not (an invariant broke, an object does not load, a file cannot be written); 2 bad usage; \
+    70 the modelled kernel ended the scheduler with an error; 130 interrupted (what there is until then is told and written)."
 )]
 struct Arguments {
     /// Which scheduler
@@ -54,9 +60,9 @@ struct Arguments {
     #[arg(long, value_name = "NAME|FILE", default_value = "mixed")]
     workload: String,
 
-    /// Virtual seconds
-    #[arg(long, default_value = "10", allow_negative_numbers = true, value_parser = runtime::args::parse_seconds)]
-    seconds: std::time::Duration,
+    /// Virtual seconds, at most the duration that an rt-app file has [default: that, or 10]
+    #[arg(long, allow_negative_numbers = true, value_parser = runtime::args::parse_seconds)]
+    seconds: Option<std::time::Duration>,
 
     /// Where randomness starts
     #[arg(long, default_value_t = 1)]
@@ -91,11 +97,19 @@ fn main() -> ExitCode {
             if let Some(help) = error.downcast_ref::<clap::Error>() {
                 return if say(&help.to_string()).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
             }
-            eprintln!("sched-sim: {error:#}");
+            eprintln!("sched-sim: {}", format!("{error:#}").trim_end());
+            if let Some(BrokeOff(replay)) = error.downcast_ref::<BrokeOff>() {
+                eprintln!("{replay}");
+            }
             ExitCode::from(runtime::exit::status_of(error.as_ref()))
         }
     }
 }
+
+/// A run that did not come to its end; with the command that makes it again.
+#[derive(Debug, thiserror::Error)]
+#[error("this run broke off")]
+struct BrokeOff(String);
 
 /// A machine with its load, still without a scheduler.
 struct Scene<'a> {
@@ -124,11 +138,12 @@ fn simulate(arguments: &Arguments) -> Result<u8> {
         .map_err(|error| UsageError(format!("--topology {}: {error}", arguments.topology)))?;
     let workload = Workload::source(&arguments.workload, &topology)
         .map_err(|error| UsageError(format!("--workload {}: {error}", arguments.workload)))?;
-    let end_ns = u64::try_from(arguments.seconds.as_nanos()).unwrap_or(u64::MAX);
+    let end_ns = end_ns(arguments, &workload);
     let nr_cpu_ids = topology.nr_cpu_ids();
     let scene = Scene { arguments, topology, workload, end_ns };
     if let Some(path) = &arguments.object {
-        let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let bytes = std::fs::read(path)
+            .map_err(|error| UsageError(format!("--object: cannot read {}: {error}", path.display())))?;
         let scheduler = BpfScheduler::load(&bytes, &Setup::default(), nr_cpu_ids)
             .with_context(|| format!("{} does not load on the model", path.display()))?;
         return alone(&scene, scheduler);
@@ -143,23 +158,41 @@ fn simulate(arguments: &Arguments) -> Result<u8> {
     alone(&scene, if arguments.scheduler == SHARED_FIFO { SharedQueue::fifo() } else { SharedQueue::vtime() })
 }
 
+/// When the run ends: a file's own duration is never exceeded.
+fn end_ns(arguments: &Arguments, workload: &Workload) -> u64 {
+    let wanted = arguments.seconds.map(|seconds| u64::try_from(seconds.as_nanos()).unwrap_or(u64::MAX));
+    match (wanted, workload.duration_ns) {
+        (Some(wanted), Some(own)) if own < wanted => {
+            eprintln!("sched-sim: note: the workload lasts {} s by its own file", own as f64 / 1e9);
+            own
+        }
+        (wanted, own) => wanted.or(own).unwrap_or(DEFAULT_NS),
+    }
+}
+
 /// A scheduler of this project, with its userspace half.
 fn with_its_loop(scene: &Scene<'_>, scheduler: &mut dyn Scheduler) -> Result<u8> {
     make_folder(scene.arguments)?;
-    let session = Session::new(scene.sim(), scene.end_ns);
+    let session = Session::new(scene.sim(), scene.end_ns).watched(watch::look(scene.end_ns)?);
     let begin = Instant::now();
-    let exits = drive::drive(&session, &scene.topology, scheduler)
-        .with_context(|| format!("this run broke off; {}", replay(scene.arguments)))?;
-    let wall_s = begin.elapsed().as_secs_f64();
+    let exits = drive::drive(&session, &scene.topology, scheduler).map_err(|error| {
+        // What is wrong before time begins needs no replay.
+        let began = session.now_ns() > 0 || session.violation().is_some();
+        if began { error.context(BrokeOff(replay(scene))) } else { error }
+    });
+    watch::clear();
+    let (exits, wall_s) = (exits?, begin.elapsed().as_secs_f64());
     let statistics = scheduler.statistics()?;
     session.with(|sim| {
-        let mut report = Report::new(&mut sim.kernel, made(scene.arguments));
+        let mut report = Report::new(&mut sim.kernel, made(scene));
         report.scheduler = statistics;
+        report.interrupted = session.stopped();
         report.exits = exits.iter().map(ToString::to_string).collect();
-        deliver(scene.arguments, sim, &report, &scheduler.series(), wall_s)
+        deliver(scene.arguments, sim, &report, &scheduler.charts(), wall_s)
     })?;
     let statuses = exits.iter().map(runtime::exit::ExitRecord::exit_status);
-    Ok(statuses.max().unwrap_or(runtime::exit::OK))
+    let status = statuses.max().unwrap_or(runtime::exit::OK);
+    Ok(if session.stopped() { interrupted(scene, session.now_ns()) } else { status })
 }
 
 /// A scheduler without a userspace half.
@@ -168,29 +201,51 @@ fn alone<O: Ops>(scene: &Scene<'_>, scheduler: O) -> Result<u8> {
     let mut sim = scene.sim();
     sim.attach(scheduler)?;
     let begin = Instant::now();
-    while sim
-        .run_until(scene.end_ns)
-        .with_context(|| format!("this run broke off; {}", replay(scene.arguments)))?
-    {}
+    let (look, stopped) = (watch::look(scene.end_ns)?, Cell::new(false));
+    let watched = |now| {
+        stopped.set(look(now));
+        stopped.get()
+    };
+    // True: the scheduler ended; the tasks go on without it.
+    let mut on = Ok(true);
+    while matches!(on, Ok(true)) {
+        on = sim.run_watched(scene.end_ns, watched);
+    }
+    watch::clear();
+    on.with_context(|| BrokeOff(replay(scene)))?;
     let wall_s = begin.elapsed().as_secs_f64();
-    let mut report = Report::new(&mut sim.kernel, made(scene.arguments));
+    let mut report = Report::new(&mut sim.kernel, made(scene));
+    report.interrupted = stopped.get();
     report.exits = sim.ended().map(|end| format!("{} ({})", end.reason, end.message)).into_iter().collect();
     deliver(scene.arguments, &sim, &report, &[], wall_s)?;
+    if stopped.get() {
+        return Ok(interrupted(scene, sim.kernel.now));
+    }
     Ok(if report.exits.is_empty() { runtime::exit::OK } else { runtime::exit::KERNEL_ERROR })
+}
+
+/// Says how far an interrupted run came; the status it ends with.
+fn interrupted(scene: &Scene<'_>, now_ns: u64) -> u8 {
+    let (now, end) = (now_ns as f64 / 1e9, scene.end_ns as f64 / 1e9);
+    eprintln!("sched-sim: interrupted at {now:.3} s of {end} s virtual time; the figures are of that part");
+    watch::INTERRUPTED
 }
 
 /// Before the run: nobody waits for results that cannot be kept.
 fn make_folder(arguments: &Arguments) -> Result<()> {
     let Some(folder) = &arguments.out else { return Ok(()) };
     std::fs::create_dir_all(folder)
-        .with_context(|| format!("--out: cannot make the folder {}", folder.display()))
+        .with_context(|| format!("--out: cannot make the folder {}", folder.display()))?;
+    let probe = folder.join(format!(".sched-sim-{}", std::process::id()));
+    let written = std::fs::write(&probe, b"").and_then(|()| std::fs::remove_file(&probe));
+    written.with_context(|| format!("--out: cannot write into {}", folder.display()))
 }
 
 fn deliver<O: Ops>(
     arguments: &Arguments,
     sim: &Sim<O>,
     report: &Report,
-    series: &[Series],
+    charts: &[Chart],
     wall_s: f64,
 ) -> Result<()> {
     let events = report.events as f64;
@@ -199,7 +254,7 @@ fn deliver<O: Ops>(
     let Some(folder) = &arguments.out else { return Ok(()) };
     write(folder, "report.json", &serde_json::to_string_pretty(report)?)?;
     write(folder, "trace.json", &perfetto(&sim.kernel).to_string())?;
-    write(folder, "report.html", &page(&sim.kernel, report, series))?;
+    write(folder, "report.html", &page(&sim.kernel, report, charts))?;
     say(&format!("report.json, trace.json and report.html are in {}\n", folder.display()))
 }
 
@@ -218,13 +273,14 @@ fn write(folder: &Path, name: &str, text: &str) -> Result<()> {
     std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn made(arguments: &Arguments) -> Made {
+fn made(scene: &Scene<'_>) -> Made {
+    let arguments = scene.arguments;
     Made {
         scheduler: scheduler_name(arguments),
         topology: arguments.topology.clone(),
         workload: arguments.workload.clone(),
         seed: arguments.seed,
-        replay: replay(arguments),
+        replay: replay(scene),
     }
 }
 
@@ -236,18 +292,27 @@ fn scheduler_name(arguments: &Arguments) -> String {
 }
 
 /// The command that makes this run again.
-fn replay(arguments: &Arguments) -> String {
-    let mut command = format!(
-        "replay: sched-sim {} {} --topology '{}' --workload '{}' --seconds {} --seed {} --check-every 1",
-        if arguments.object.is_some() { "--object" } else { "--scheduler" },
-        scheduler_name(arguments),
-        arguments.topology,
-        arguments.workload,
-        arguments.seconds.as_secs_f64(),
-        arguments.seed
-    );
+fn replay(scene: &Scene<'_>) -> String {
+    let arguments = scene.arguments;
+    let which = if arguments.object.is_some() { "--object" } else { "--scheduler" };
+    let (name, seconds) = (scheduler_name(arguments), (scene.end_ns as f64 / 1e9).to_string());
+    let seed = arguments.seed.to_string();
+    let mut words = vec!["sched-sim", which, &name, "--topology", &arguments.topology];
+    words.extend(["--workload", &arguments.workload, "--seconds", &seconds, "--seed", &seed]);
+    words.extend(["--check-every", "1"]);
     if !arguments.options.is_empty() {
-        command = format!("{command} -- {}", arguments.options.join(" "));
+        words.push("--");
+        words.extend(arguments.options.iter().map(String::as_str));
     }
-    command
+    let words: Vec<String> = words.into_iter().map(for_a_shell).collect();
+    format!("replay: {}", words.join(" "))
+}
+
+/// A word as a shell takes it.
+fn for_a_shell(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=+,%@".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }

@@ -56,6 +56,6 @@ fn another_process_gives_the_same_run() {
             .collect::<String>()
     };
     let first = run();
-    assert!(first.contains(", trace "), "{first}");
+    assert!(first.contains("\ntrace "), "{first}");
     assert_eq!(first, run());
 }

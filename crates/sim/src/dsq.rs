@@ -70,9 +70,9 @@ impl Dsq {
         self.fifo.iter().copied().chain(self.prio.values().copied())
     }
 
-    /// Vtimes in order, for the check that they never fall.
-    pub fn vtimes(&self) -> impl Iterator<Item = i64> {
-        self.prio.keys().map(|key| key.0)
+    /// Tasks in order of vtime with the vtime they were inserted with.
+    pub fn ordered(&self) -> impl Iterator<Item = (u64, TaskIdx)> {
+        self.prio.iter().map(|((vtime, _), &task)| (vtime.cast_unsigned(), task))
     }
 }
 

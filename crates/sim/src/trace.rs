@@ -87,6 +87,8 @@ pub struct Trace {
     timeline_max: usize,
     /// Stretches that found no room.
     pub timeline_dropped: u64,
+    /// When the first of them began.
+    pub dropped_from: Option<u64>,
     /// All stretches in buckets, if any are kept.
     pub occupancy: Occupancy,
 }
@@ -124,6 +126,7 @@ impl Trace {
             self.timeline.push(stretch);
         } else {
             self.timeline_dropped += 1;
+            self.dropped_from = Some(self.dropped_from.unwrap_or(u64::MAX).min(stretch.from));
         }
     }
 

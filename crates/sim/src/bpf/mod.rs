@@ -14,7 +14,7 @@ mod timers;
 pub use load::SetupError;
 pub use objects::Objects;
 pub use scheduler::BpfScheduler;
-pub use seam::{Session, SimObject};
+pub use seam::{Look, Session, SimObject};
 
 use bpf_vm::Registry;
 

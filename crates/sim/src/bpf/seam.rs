@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The seam between a scheduler's userspace half and its BPF half, over the model; and time for that userspace half.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,18 +14,45 @@ use crate::bpf::BpfScheduler;
 use crate::kernel::Violation;
 use crate::sim::Sim;
 
+/// Told the virtual time (ns) every virtual millisecond; true ends the run.
+pub type Look = Rc<dyn Fn(u64) -> bool>;
+
 /// A model that a scheduler's loop and its BPF object share.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Session {
     sim: Rc<RefCell<Sim<BpfScheduler>>>,
     end_ns: u64,
     broken: Rc<RefCell<Option<Violation>>>,
+    look: Look,
+    stopped: Rc<Cell<bool>>,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("sim", &self.sim)
+            .field("end_ns", &self.end_ns)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Session {
     /// Takes over a model; the loop is told to end at `end_ns`.
     pub fn new(sim: Sim<BpfScheduler>, end_ns: u64) -> Self {
-        Self { sim: Rc::new(RefCell::new(sim)), end_ns, broken: Rc::default() }
+        let (sim, stopped) = (Rc::new(RefCell::new(sim)), Rc::default());
+        Self { sim, end_ns, broken: Rc::default(), look: Rc::new(|_| false), stopped }
+    }
+
+    /// The run ends early when `look` says so.
+    #[must_use]
+    pub fn watched(mut self, look: Look) -> Self {
+        self.look = look;
+        self
+    }
+
+    /// Whether the run was ended early.
+    pub fn stopped(&self) -> bool {
+        self.stopped.get()
     }
 
     /// Works on the model.
@@ -45,13 +73,17 @@ impl Session {
     /// Lets virtual time pass: up to `timeout`, the end of the run, or the end of the scheduler.
     pub fn wait(&self, timeout: Duration) -> Wake {
         let mut sim = self.sim.borrow_mut();
-        if sim.kernel.now >= self.end_ns || self.broken.borrow().is_some() {
+        if sim.kernel.now >= self.end_ns || self.broken.borrow().is_some() || self.stopped.get() {
             return Wake::Shutdown;
         }
         let timeout = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
         let until = sim.kernel.now.saturating_add(timeout).min(self.end_ns);
-        match sim.run_until(until) {
-            Ok(false) if sim.kernel.now >= self.end_ns => Wake::Shutdown,
+        let look = |now| {
+            self.stopped.set(self.stopped.get() || (self.look)(now));
+            self.stopped.get()
+        };
+        match sim.run_watched(until, look) {
+            Ok(false) if sim.kernel.now >= self.end_ns || self.stopped.get() => Wake::Shutdown,
             Ok(_) => Wake::Timeout,
             Err(violation) => {
                 *self.broken.borrow_mut() = Some(violation);

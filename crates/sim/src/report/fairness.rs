@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Fairness: what tasks that always wanted to run got, against what their weights entitle them to.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use crate::kernel::Kernel;
@@ -21,6 +23,38 @@ pub struct Fairness {
     pub mean_error: f64,
     /// Least and greatest received share over entitled share.
     pub range: (f64, f64),
+    /// The same by weight, lightest first.
+    pub by_weight: Vec<OfWeight>,
+}
+
+/// Shares of the tasks of one weight.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct OfWeight {
+    /// The weight.
+    pub weight: u32,
+    /// Tasks of that weight.
+    pub tasks: usize,
+    /// What they received together over what they were entitled to.
+    pub received: f64,
+    /// The mean error of one.
+    pub mean_error: f64,
+}
+
+/// By weight, from weight, time got and time due of each task.
+fn by_weight(tasks: &[(u32, f64, f64)]) -> Vec<OfWeight> {
+    let weights: BTreeSet<u32> = tasks.iter().map(|(weight, ..)| *weight).collect();
+    let of = |weight: u32| {
+        let own = || tasks.iter().filter(move |(other, ..)| *other == weight);
+        let count = own().count();
+        let (got, due) = own().fold((0.0, 0.0), |(a, b), (_, got, due)| (a + got, b + due));
+        let errors: f64 = own().map(|(_, got, due)| (ratio(*got, *due) - 1.0).abs()).sum();
+        OfWeight { weight, tasks: count, received: ratio(got, due), mean_error: errors / count as f64 }
+    };
+    weights.into_iter().map(of).collect()
+}
+
+fn ratio(got: f64, due: f64) -> f64 {
+    if due > 0.0 { got / due } else { 1.0 }
 }
 
 /// Splits `total` among weights so that nobody gets more than `cap`: who is capped leaves the rest to the others.
@@ -57,8 +91,9 @@ impl Fairness {
         }
         // What they shared is what they had together: others' time was not theirs to share.
         let entitled = fair_shares(&weights, got.iter().sum(), now as f64);
-        let ratios: Vec<f64> =
-            got.iter().zip(&entitled).map(|(got, due)| if *due > 0.0 { got / due } else { 1.0 }).collect();
+        let ratios: Vec<f64> = got.iter().zip(&entitled).map(|(got, due)| ratio(*got, *due)).collect();
+        let each = weights.iter().zip(got.iter().zip(&entitled));
+        let each: Vec<_> = each.map(|(weight, (got, due))| (*weight as u32, *got, *due)).collect();
         let errors: Vec<f64> = ratios.iter().map(|ratio| (ratio - 1.0).abs()).collect();
         Self {
             tasks: weights.len(),
@@ -68,6 +103,7 @@ impl Fairness {
                 ratios.iter().copied().fold(f64::INFINITY, f64::min),
                 ratios.iter().copied().fold(f64::NEG_INFINITY, f64::max),
             ),
+            by_weight: by_weight(&each),
         }
     }
 }

@@ -7,9 +7,9 @@ mod page;
 mod perfetto;
 mod text;
 
-pub use fairness::{Fairness, fair_shares};
+pub use fairness::{Fairness, OfWeight, fair_shares};
 pub use occupancy::Occupancy;
-pub use page::{Series, page};
+pub use page::{Chart, Series, page};
 pub use perfetto::perfetto;
 
 use serde::Serialize;
@@ -129,6 +129,8 @@ pub struct Report {
     pub groups: Vec<GroupReport>,
     /// Cgroups, if there are several.
     pub cgroups: Vec<CgroupReport>,
+    /// Stopped before its end: the figures are of the time up to then.
+    pub interrupted: bool,
     /// Ends of the scheduler by the kernel.
     pub exits: Vec<String>,
     /// The scheduler's own statistics.
@@ -173,6 +175,7 @@ impl Report {
             ),
             groups: groups(kernel, seconds),
             cgroups: cgroups(kernel),
+            interrupted: false,
             exits: Vec::new(),
             scheduler: serde_json::Value::Null,
             made,

@@ -2,6 +2,8 @@
 //! Who had which CPU over the whole run, in buckets of time: what a picture of a long run shows when there is no room
 //! for every stretch.
 
+use topology::CpuSet;
+
 use crate::trace::Stretch;
 
 /// Buckets of a run; they double in length when a run outgrows them.
@@ -67,6 +69,23 @@ impl Occupancy {
             times.chunks(coarse.slots).take(count).map(|cell| coarse.cell(cell)).collect()
         };
         (coarse.bucket_ns, coarse.cpus.iter().map(cells).collect())
+    }
+
+    /// How many of `cpus` ran a task, by bucket up to `to_ns`, at most so many: middle of the bucket and mean over it.
+    pub fn busy(&self, cpus: &CpuSet, to_ns: u64, buckets: usize) -> Vec<(u64, f64)> {
+        let count = |ns: u64| to_ns.div_ceil(ns).min(BUCKETS as u64 * self.bucket_ns / ns);
+        let mut bucket_ns = self.bucket_ns;
+        while count(bucket_ns) > buckets as u64 {
+            bucket_ns *= 2;
+        }
+        let fine = (bucket_ns / self.bucket_ns) as usize * self.slots;
+        let point = |bucket: u64| {
+            let (from, end) = (bucket * bucket_ns, ((bucket + 1) * bucket_ns).min(to_ns));
+            let cells = |cpu: usize| self.cpus.get(cpu)?.chunks(fine).nth(bucket as usize);
+            let busy: u64 = cpus.iter().filter_map(cells).flatten().sum();
+            (from.midpoint(end), busy as f64 / (end - from).max(1) as f64)
+        };
+        (0..count(bucket_ns)).map(point).collect()
     }
 
     fn cell(&self, times: &[u64]) -> u64 {

@@ -14,7 +14,7 @@ const MAX_STRETCHES: usize = 40_000;
 /// Cells of the overview.
 const MAX_CELLS: usize = 200_000;
 
-/// A line of the load chart.
+/// A line of a chart.
 #[derive(Clone, Debug, Serialize)]
 pub struct Series {
     /// What it is.
@@ -23,13 +23,42 @@ pub struct Series {
     pub points: Vec<(u64, f64)>,
 }
 
-/// The page for a run; `series` are drawn over time.
-pub fn page(kernel: &Kernel, report: &Report, series: &[Series]) -> String {
+/// Lines over time.
+#[derive(Clone, Debug, Serialize)]
+pub struct Chart {
+    /// What it shows.
+    pub title: String,
+    /// What the values mean.
+    pub about: String,
+    /// The lines.
+    pub series: Vec<Series>,
+}
+
+/// Points of a line that the model draws itself.
+const MAX_POINTS: usize = 256;
+
+/// How many CPUs of each cache domain were busy.
+fn busy_cpus(kernel: &Kernel) -> Chart {
+    let llcs = kernel.machine.llcs.iter().enumerate();
+    let series = llcs.filter(|(_, cpus)| !cpus.is_empty()).map(|(llc, cpus)| Series {
+        name: format!("cache {llc} (CPUs {cpus})"),
+        points: kernel.trace.occupancy.busy(cpus, kernel.now, MAX_POINTS),
+    });
+    Chart {
+        title: "Busy CPUs by cache domain".to_owned(),
+        about: "CPUs of each last-level cache that ran a task, mean over a short time.".to_owned(),
+        series: series.collect(),
+    }
+}
+
+/// The page for a run; `charts` are those of the scheduler.
+pub fn page(kernel: &Kernel, report: &Report, charts: &[Chart]) -> String {
     let cpus: Vec<usize> = (0..kernel.cpus.len()).filter(|&cpu| kernel.machine.places[cpu].present).collect();
     let places = cpus.iter().map(|&cpu| {
         let place = &kernel.machine.places[cpu];
         json!({"id": cpu, "llc": place.llc, "node": place.node})
     });
+    let charts: Vec<Chart> = charts.iter().cloned().chain([busy_cpus(kernel)]).collect();
     let (bucket_ns, mut rows) = kernel.trace.occupancy.rows(kernel.now, MAX_CELLS);
     let row = |&cpu: &usize| rows.get_mut(cpu).map(std::mem::take).unwrap_or_default();
     let rows: Vec<Vec<u64>> = cpus.iter().map(row).collect();
@@ -43,9 +72,10 @@ pub fn page(kernel: &Kernel, report: &Report, series: &[Series]) -> String {
         "end": kernel.now,
         "overview": {"bucket": bucket_ns, "rows": rows},
         "timeline": timeline(kernel),
-        "series": series,
+        "charts": charts,
         "cdfs": distributions(kernel),
         "exits": report.exits,
+        "interrupted": report.interrupted,
     });
     // Inside a script element only its end tag matters.
     TEMPLATE.replace("/*DATA*/", &data.to_string().replace("</", "<\\/"))
@@ -82,9 +112,10 @@ fn tiles(report: &Report) -> Vec<(&'static str, String, &'static str)> {
 fn timeline(kernel: &Kernel) -> Value {
     let all = &kernel.trace.timeline;
     let kept = &all[..all.len().min(MAX_STRETCHES)];
-    // Stretches come in the order they ended: what the last one covers is complete up to its end.
     let complete = kept.len() == all.len() && kernel.trace.timeline_dropped == 0;
-    let to = if complete { kernel.now } else { kept.last().map_or(0, |stretch| stretch.to) };
+    // Stretches come in the order they ended: up to the beginning of the first one that is missing nothing is.
+    let missing = all[kept.len()..].iter().map(|stretch| stretch.from).min();
+    let to = missing.unwrap_or(kernel.now).min(kernel.trace.dropped_from.unwrap_or(kernel.now));
     let stretches: Vec<_> = kept
         .iter()
         .map(|stretch| {

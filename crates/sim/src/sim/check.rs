@@ -21,6 +21,7 @@ impl Kernel {
     /// The first thing that is wrong.
     pub fn inconsistency(&self) -> Option<String> {
         self.misplaced_task()
+            .or_else(|| self.wrong_order())
             .or_else(|| self.wrong_counts())
             .or_else(|| self.sleeping_cpu())
             .or_else(|| self.wrong_cgroup())
@@ -51,9 +52,6 @@ impl Kernel {
         }
         for (index, queue) in self.dsqs.iter() {
             queue.iter().for_each(|task| meet(task, Place::Queue(index)));
-            if !queue.vtimes().is_sorted() {
-                return Some(format!("DSQ {:#x} is out of order", queue.id));
-            }
         }
         if wrong.is_some() {
             return wrong;
@@ -71,6 +69,15 @@ impl Kernel {
                 seen[idx]
             )
         })
+    }
+
+    /// A vtime that is written while its task waits: the kernel's tree of the queue would be out of order.
+    fn wrong_order(&self) -> Option<String> {
+        let mut waiting =
+            self.dsqs.iter().flat_map(|(_, queue)| queue.ordered().map(|entry| (queue.id, entry)));
+        let (id, (inserted, task)) = waiting.find(|(_, (vtime, task))| self.tasks[*task].vtime != *vtime)?;
+        let (who, vtime) = (self.describe(task), self.tasks[task].vtime);
+        Some(format!("DSQ {id:#x} is out of order: {who} went in with vtime {inserted} and has {vtime} now"))
     }
 
     fn wrong_counts(&self) -> Option<String> {

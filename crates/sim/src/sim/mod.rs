@@ -38,6 +38,9 @@ use crate::world::World;
 /// Events at one moment after which the model is taken to run in circles.
 const MAX_EVENTS_AT_ONCE: u64 = 5_000_000;
 
+/// Virtual time between two looks whether to stop.
+const LOOK_EVERY_NS: u64 = 1_000_000;
+
 /// A machine with a scheduler of type `O` on it.
 #[derive(Debug)]
 pub struct Sim<O> {
@@ -66,6 +69,19 @@ impl<O: Ops> Sim<O> {
         let attached = self.kernel.scheduler.is_some();
         while self.step(until_ns)? {
             if attached && self.kernel.scheduler.is_none() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// As [`Sim::run_until`], but `look` is told the time every virtual millisecond and stops it by true.
+    ///
+    /// # Errors
+    /// A broken invariant.
+    pub fn run_watched(&mut self, until_ns: u64, look: impl Fn(u64) -> bool) -> Result<bool, Violation> {
+        while self.kernel.now < until_ns && !look(self.kernel.now) {
+            if self.run_until(until_ns.min(self.kernel.now + LOOK_EVERY_NS))? {
                 return Ok(true);
             }
         }

@@ -39,7 +39,7 @@ fn queue_of(sim: &Sim<SharedQueue>, task: TaskIdx) -> usize {
 
 #[test]
 fn every_invariant_notices() {
-    let cases: [(&str, Break); 12] = [
+    let cases: [(&str, Break); 13] = [
         ("runs on CPU 0, which it may not use", |sim| {
             let Curr::Task(task) = sim.kernel.cpus[0].curr else { panic!("busy") };
             sim.kernel.tasks[task].mask = std::rc::Rc::new([1].into_iter().collect());
@@ -53,6 +53,10 @@ fn every_invariant_notices() {
             let task = waiting(sim);
             let index = queue_of(sim, task);
             sim.kernel.dsqs[index].push_ordered(task, 0);
+        }),
+        ("is out of order", |sim| {
+            let task = waiting(sim);
+            sim.kernel.tasks[task].vtime += 1;
         }),
         ("believes to be", |sim| {
             let task = waiting(sim);

@@ -95,6 +95,11 @@ SEC("struct_ops/tiny_running") void tiny_running(u64 *ctx)
 
 	p->scx.slice = 1000000;
 	p->scx.dsq_vtime += 5;
+#ifdef FAULTS
+	/* No pointer: what a verifier would never let through. */
+	if (inserted >= 20)
+		walked += ((struct task_struct *)inserted)->pid;
+#endif
 }
 
 SEC("struct_ops/tiny_init_task") s32 tiny_init_task(u64 *ctx)

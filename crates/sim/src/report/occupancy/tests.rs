@@ -43,3 +43,18 @@ fn fewer_cells_when_there_are_many_cpus() {
     assert!(rows.iter().all(|row| row.len() as u64 == 100_000_000_u64.div_ceil(bucket_ns)));
     assert!(rows.iter().flatten().filter(|&&cell| cell == 1 + 8 + 7).count() > 9 * rows.len());
 }
+
+#[test]
+fn busy_cpus_are_the_mean_over_a_bucket() {
+    let mut occupancy = Occupancy::default();
+    // Both of two CPUs for 200 µs, then one of them, then none; a third one is not asked for.
+    occupancy.add(&stretch(0, 1, 0, 0, 300_000));
+    occupancy.add(&stretch(1, 2, 1, 0, 200_000));
+    occupancy.add(&stretch(2, 3, 0, 0, 400_000));
+    let both: CpuSet = [0, 1].into_iter().collect();
+    let fine = [(50_000, 2.0), (150_000, 2.0), (250_000, 1.0), (350_000, 0.0)];
+    assert_eq!(occupancy.busy(&both, 400_000, 100), fine);
+    assert_eq!(occupancy.busy(&both, 400_000, 2), [(100_000, 2.0), (300_000, 0.5)]);
+    // The last bucket is as long as the run goes.
+    assert_eq!(occupancy.busy(&both, 350_000, 2), [(100_000, 2.0), (275_000, 1.0 / 1.5)]);
+}
