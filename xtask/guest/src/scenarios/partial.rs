@@ -3,6 +3,7 @@
 //! it is, before and after tasks change their policy. Without the option every ordinary task is the scheduler's, so that the
 //! question has two answers.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
@@ -17,6 +18,9 @@ use crate::sys;
 use crate::workers::{Job, Policy, Pool};
 
 const LOOK: Duration = Duration::from_millis(500);
+
+/// Tasks that a failure names.
+const SHOWN: usize = 3;
 
 pub fn run(context: &mut Context) -> Result<()> {
     let online = evidence::online()?;
@@ -58,22 +62,25 @@ fn require_progress(context: &mut Context, pools: &[&Pool]) -> Result<()> {
 /// Looks at every task again and again for a quarter of T.
 fn watch(context: &mut Context, scheduler: &mut Scheduler, when: &str) -> Result<()> {
     context.sleep(LOOK);
-    let (mut looked_at, mut exts) = (0usize, 0usize);
+    let (mut looked_at, mut exts, mut wrong) = (0usize, 0usize, BTreeSet::new());
     for _ in 0..(context.base_time / 4).as_millis() / LOOK.as_millis() {
         for pid in pids()? {
             // One that has ended meanwhile is nobody's.
             let (Some(policy), Some(ext)) = (policy(pid), is_ext(pid)?) else { continue };
             looked_at += 1;
             exts += usize::from(ext);
-            context.require((policy == sys::SCHED_EXT) == ext, || {
-                let whose = if ext { "the scheduler's" } else { "not the scheduler's" };
-                format!("{when}: {} of policy {policy} is {whose}", name(pid))
-            });
+            if (policy == sys::SCHED_EXT) != ext {
+                wrong.insert(format!("{} of policy {policy}", name(pid)));
+            }
         }
         context.sleep(LOOK);
         scheduler.require_on(context)?;
     }
     context.figure(&format!("tasks_looked_at_{}", when.replace(' ', "_")), looked_at as f64);
+    context.require(wrong.is_empty(), || {
+        let some: Vec<&str> = wrong.iter().take(SHOWN).map(String::as_str).collect();
+        format!("{when}: {} tasks are on the wrong side, such as {}", wrong.len(), some.join(", "))
+    });
     context.require(exts > 0, || format!("{when}: no task was the scheduler's: nothing was shown"));
     Ok(())
 }
