@@ -53,7 +53,7 @@ pub(crate) const ZERO: u8 = 11;
 pub(crate) const FP: u8 = 10;
 
 /// What the interpreter does for an instruction. `a` is the destination register, `b` the operand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum Op {
     Add64,

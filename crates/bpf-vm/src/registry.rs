@@ -11,6 +11,38 @@ use crate::run::{Core, Program, Vm};
 /// the function does not take hold anything.
 pub type Function<S> = fn(&mut Ctx<'_, S>, [u64; 5]) -> Result<u64, Fault>;
 
+/// Functions of this crate that compiled code need not call: it does their work in place, or calls a short cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Builtin {
+    Lookup,
+    StorageGet,
+    Lock,
+    Unlock,
+    Cpu,
+    Time,
+}
+
+/// A registered function, as programs are linked against it.
+#[derive(Debug)]
+pub(crate) struct Known<S> {
+    pub function: Function<S>,
+    pub builtin: Option<Builtin>,
+}
+
+impl<S> Clone for Known<S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for Known<S> {}
+
+impl<S> Known<S> {
+    fn plain(function: Function<S>) -> Known<S> {
+        Known { function, builtin: None }
+    }
+}
+
 /// What a registered function works with.
 pub struct Ctx<'a, S> {
     /// Memory and maps.
@@ -53,8 +85,8 @@ impl<S> Ctx<'_, S> {
 /// Functions by name (kfuncs) and by number (helpers).
 #[derive(Debug)]
 pub struct Registry<S> {
-    functions: HashMap<&'static str, Function<S>>,
-    helpers: HashMap<u32, (&'static str, Function<S>)>,
+    functions: HashMap<&'static str, Known<S>>,
+    helpers: HashMap<u32, (&'static str, Known<S>)>,
 }
 
 impl<S> Clone for Registry<S> {
@@ -91,21 +123,38 @@ impl<S> Registry<S> {
     /// row of the name without its last flavour. If the target types declare the function (as `extern … __ksym`, used
     /// somewhere in the C file they are compiled from), the signatures must agree, or the function counts as missing.
     pub fn functions(&mut self, rows: &[(&'static str, Function<S>)]) -> &mut Self {
-        self.functions.extend(rows.iter().copied());
+        self.functions.extend(rows.iter().map(|&(name, function)| (name, Known::plain(function))));
         self
     }
 
     /// Adds helpers with their numbers.
     pub fn helpers(&mut self, rows: &[(u32, &'static str, Function<S>)]) -> &mut Self {
-        self.helpers.extend(rows.iter().map(|&(number, name, function)| (number, (name, function))));
+        let rows = rows.iter().map(|&(number, name, function)| (number, (name, Known::plain(function))));
+        self.helpers.extend(rows);
         self
     }
 
-    pub(crate) fn function(&self, name: &str) -> Option<Function<S>> {
+    /// Adds functions and helpers that return the time, as [`Memory::set_time`] sets it.
+    pub fn clocks(&mut self, functions: &[&'static str], helpers: &[(u32, &'static str)]) -> &mut Self {
+        let clock =
+            Known { function: crate::run::builtins::time as Function<S>, builtin: Some(Builtin::Time) };
+        self.functions.extend(functions.iter().map(|&name| (name, clock)));
+        self.helpers.extend(helpers.iter().map(|&(number, name)| (number, (name, clock))));
+        self
+    }
+
+    /// Marks a helper as one that compiled code knows.
+    pub(crate) fn builtin(&mut self, number: u32, builtin: Builtin) {
+        if let Some((_, known)) = self.helpers.get_mut(&number) {
+            known.builtin = Some(builtin);
+        }
+    }
+
+    pub(crate) fn function(&self, name: &str) -> Option<Known<S>> {
         self.functions.get(name).copied()
     }
 
-    pub(crate) fn helper(&self, number: u32) -> Option<(&'static str, Function<S>)> {
+    pub(crate) fn helper(&self, number: u32) -> Option<(&'static str, Known<S>)> {
         self.helpers.get(&number).copied()
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use bpf_vm::{Btf, LoadOptions, Object, Registry};
 use common::asm::*;
-use common::{clang, compile, object_of};
+use common::{ENGINE, clang, compile, object_of};
 use proptest::prelude::*;
 
 const PROGRAM: &str = r#"
@@ -79,6 +79,7 @@ fn exercise(bytes: &[u8], target: &Arc<Btf>) -> bool {
         let options = LoadOptions { strict, ..LoadOptions::default() };
         let Ok(mut machine) = object.load(target, &Registry::<()>::new(), &options) else { continue };
         machine.set_budget(20_000);
+        machine.set_engine(ENGINE);
         let programs: Vec<_> = machine.programs().map(|(_, _, id)| id).collect();
         for id in programs {
             for result in [machine.call(id, &[1, 2], &mut ()), machine.call_bytes(id, &mut [0; 64], &mut ())]

@@ -291,6 +291,23 @@ fn a_wide_immediate_is_one_instruction() {
 }
 
 #[test]
+fn a_stack_frame_begins_as_zero() {
+    let again = |parts: &[&[u8]]| {
+        let (mut machine, id) = load_code(&code(parts)).unwrap();
+        for round in 0..3 {
+            assert_eq!(machine.call_bytes(id, &mut [], &mut ()), Ok(0), "round {round}");
+        }
+    };
+    // By the frame pointer, by a pointer made from it, and by one whose distance the loader does not know.
+    again(&[&load(DW, 0, 10, -16), &mov(1, 7), &store(DW, 10, -16, 1), &exit()]);
+    let add = |by: i32| insn(0x07, 2, 0, 0, by);
+    again(&[&mov_reg(2, 10), &add(-24), &load(DW, 0, 2, 0), &mov(1, 7), &store(DW, 2, 0, 1), &exit()]);
+    let anywhere =
+        [mov_reg(2, 10), mov(3, -400), insn(0x0f, 2, 3, 0, 0), load(DW, 0, 2, 0), store(DW, 2, 0, 3)];
+    again(&[&anywhere.concat(), &exit()]);
+}
+
+#[test]
 fn the_budget_is_exact() {
     let program = code(&[&mov(0, 3), &insn(0x17, 0, 0, 0, 1), &insn(0x55, 0, 0, -2, 0), &exit()]);
     let (mut machine, id) = load_code(&program).unwrap();

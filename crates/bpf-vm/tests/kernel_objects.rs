@@ -4,7 +4,7 @@
 mod common;
 
 use bpf_vm::{Addr, LoadOptions, Machine, Object, Registry};
-use common::{clang, compile, kernel_types};
+use common::{ENGINE, clang, compile, kernel_types};
 
 const KERNEL: &str = "
 struct scx { u64 slice; u64 vtime; };
@@ -80,6 +80,7 @@ fn task_machine(clang: &str) -> Machine<()> {
     assert_eq!(table.programs[1], ("hold".to_owned(), "hold".to_owned()));
     let mut machine = object.load(&target, &Registry::new(), &LoadOptions::default()).unwrap();
     machine.memory_mut().allow_write("task_struct", "scx.slice").unwrap();
+    machine.set_engine(ENGINE);
     machine
 }
 

@@ -4,7 +4,7 @@
 mod common;
 
 use bpf_vm::{Ctx, Fault, KconfigValue, LoadError, LoadOptions, Machine, Object, Registry};
-use common::{clang, compile, kernel_types, no_types};
+use common::{ENGINE, clang, compile, kernel_types, no_types};
 
 /// A kernel with one counter and tasks.
 #[derive(Default)]
@@ -35,7 +35,9 @@ fn load(clang: &str, source: &str) -> Machine<Kernel> {
     let object = Object::parse(&compile(clang, source)).unwrap();
     let target = kernel_types(clang, KERNEL);
     let options = LoadOptions { nr_cpus: 4, ..LoadOptions::default() };
-    object.load(&target, &registry(), &options).unwrap_or_else(|error| panic!("{error}"))
+    let mut machine = object.load(&target, &registry(), &options).unwrap_or_else(|error| panic!("{error}"));
+    machine.set_engine(ENGINE);
+    machine
 }
 
 fn run(machine: &mut Machine<Kernel>, program: &str, context: &mut [u8]) -> Result<u64, Fault> {
@@ -68,6 +70,13 @@ SEC("syscall") int beyond(struct args *args)
 	u32 key = args->key;
 	u64 *value = bpf_map_lookup_elem(&array, &key);
 	return value ? value[args->value] : -1;
+}
+
+SEC("syscall") int unchecked(struct args *args)
+{
+	u32 key = args->key;
+	struct value *value = bpf_map_lookup_elem(&array, &key);
+	return value->count;
 }
 
 SEC("syscall") int count_here(void *ctx)
@@ -171,6 +180,16 @@ fn a_value_ends_where_it_ends() {
     assert_eq!(fault.trace().len(), 1);
     let before = run(&mut machine, "beyond", &mut args(0, u64::MAX)).unwrap_err().to_string();
     assert!(before.contains("offset 24 of element -1 of 'map array'"), "{before}");
+}
+
+#[test]
+fn what_a_look_up_did_not_find_cannot_be_read() {
+    let Some(clang) = clang() else { return };
+    let mut machine = load(&clang, MAPS);
+    assert_eq!(run(&mut machine, "array_add", &mut args(2, 9)), Ok(0));
+    assert_eq!(run(&mut machine, "unchecked", &mut args(2, 0)), Ok(9));
+    let fault = run(&mut machine, "unchecked", &mut args(3, 0)).unwrap_err().to_string();
+    assert!(fault.contains("a NULL pointer plus 0") && fault.contains("in unchecked"), "{fault}");
 }
 
 #[test]
@@ -289,7 +308,10 @@ char _license[] SEC("license") = "GPL";
 "#;
 
 fn load_code(clang: &str, options: &LoadOptions) -> Result<Machine<Kernel>, LoadError> {
-    Object::parse(&compile(clang, CODE))?.load(&kernel_types(clang, KERNEL), &registry(), options)
+    let object = Object::parse(&compile(clang, CODE))?;
+    let mut machine = object.load(&kernel_types(clang, KERNEL), &registry(), options)?;
+    machine.set_engine(ENGINE);
+    Ok(machine)
 }
 
 fn options() -> LoadOptions {

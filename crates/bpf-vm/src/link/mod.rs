@@ -9,12 +9,14 @@ use std::sync::Arc;
 
 use crate::btf::{Btf, BtfError, Kind, essential_name};
 use crate::error::{Fault, LoadError};
-use crate::insn::Op;
+use crate::insn::{FP, Insn, Op, ZERO};
 use crate::memory::{Access, Addr, Memory};
 use crate::object::{KconfigValue, LoadOptions, Object};
-use crate::registry::{Function, Registry};
+use crate::registry::Registry;
 use crate::relocate::are_compatible;
-use crate::run::{Entry, LinkedFunction, Machine, Place, Program, ProgramId, ProgramType, UNLINKED};
+use crate::run::{
+    Entry, LinkedFunction, Machine, Place, Program, ProgramId, ProgramType, STACK_BYTES, UNLINKED,
+};
 
 mod function;
 mod kconfig;
@@ -66,6 +68,31 @@ struct Linker<'a, S> {
     queue: Vec<u32>,
 }
 
+/// Bytes of the stack frame that code names: by accesses through the frame pointer, and by pointers made from it.
+fn stack_named(code: &[Insn]) -> u32 {
+    let mut lowest = 0i64;
+    for (index, insn) in code.iter().enumerate() {
+        let is_load = insn.writes_dst() && (insn.op as u8) > Op::MayGoto as u8;
+        if insn.op == Op::Mov64 && insn.src == FP {
+            // A pointer that does not get a constant distance at once may go anywhere.
+            let ends = |next: &Insn| next.op.is_branch() || next.op >= Op::CallLocal;
+            let next = code[index + 1..].iter().take_while(|next| !ends(next));
+            let mut next = next.filter(|next| next.dst == insn.dst || next.src == insn.dst);
+            match next.next() {
+                Some(next) if next.op == Op::Add64 && next.dst == insn.dst && next.src == ZERO => {
+                    lowest = lowest.min(next.imm);
+                }
+                _ => return STACK_BYTES,
+            }
+        } else if insn.src == FP && !is_load {
+            return STACK_BYTES;
+        } else if insn.src == FP || insn.dst == FP {
+            lowest = lowest.min(insn.off.into());
+        }
+    }
+    u32::try_from(-lowest).map_or(STACK_BYTES, |bytes| bytes.next_multiple_of(8).min(STACK_BYTES))
+}
+
 fn no_memory(fault: Fault) -> LoadError {
     LoadError::Unsupported(fault.to_string())
 }
@@ -114,6 +141,7 @@ impl<'a, S> Linker<'a, S> {
             let addr =
                 memory.alloc_bytes(&section.name, section.data.len() as u32, access).map_err(no_memory)?;
             memory.write_bytes(addr, &section.data).map_err(no_memory)?;
+            memory.fix(addr);
             if section.read_only {
                 frozen.push(addr);
             }
@@ -123,8 +151,9 @@ impl<'a, S> Linker<'a, S> {
             memory.add_map(def.clone())?;
         }
         let functions = object.functions.iter();
-        let functions =
-            functions.map(|f| LinkedFunction { name: f.name.clone(), entry: UNLINKED, len: 0 }).collect();
+        let functions = functions
+            .map(|f| LinkedFunction { name: f.name.clone(), entry: UNLINKED, len: 0, stack: 0 })
+            .collect();
         let places =
             (0u32..).zip(&object.functions).map(|(index, f)| ((f.section, f.offset), index)).collect();
         let program = Program::new(functions, code_base);
@@ -225,9 +254,11 @@ impl<'a, S> Linker<'a, S> {
         let linked = &mut self.program.functions[function as usize];
         linked.entry = base;
         linked.len = translated.code.len() as u32;
+        linked.stack = stack_named(&translated.code);
         self.add_lines(function, base, &translated);
         self.program.code.append(&mut translated.code);
         self.program.slots.append(&mut translated.slots);
+        self.program.reached.extend(reached);
         Ok(())
     }
 

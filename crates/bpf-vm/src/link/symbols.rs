@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What a symbol stands for.
 
-use super::{Addr, Function, Kind, Linker, LoadError, are_compatible, essential_name, no_memory};
+use super::{Addr, Kind, Linker, LoadError, are_compatible, essential_name, no_memory};
 use crate::memory::MapKind;
 use crate::object::Symbol;
+use crate::registry::Known;
+use crate::run::Extern;
 
 /// What a relocated 64-bit immediate becomes.
 pub(super) enum Referred {
@@ -89,19 +91,20 @@ impl<S> Linker<'_, S> {
         Some(self.add_extern(name, function))
     }
 
-    pub(super) fn add_extern(&mut self, name: &str, function: Function<S>) -> usize {
+    pub(super) fn add_extern(&mut self, name: &str, function: Known<S>) -> usize {
         if let Some(&index) = self.extern_index.get(name) {
             return index;
         }
         let index = self.program.externs.len();
-        self.program.externs.push((name.to_owned(), function));
+        let Known { function, builtin } = function;
+        self.program.externs.push(Extern { name: name.to_owned(), function, builtin });
         self.extern_index.insert(name.to_owned(), index);
         index
     }
 
     /// A function fits by its full name, or by its name without flavour; if the target types declare it, the
     /// signatures must agree, which is how programs tell versions of a function apart.
-    fn find_function(&self, name: &str) -> Option<Function<S>> {
+    fn find_function(&self, name: &str) -> Option<Known<S>> {
         let (known_as, function) = match self.registry.function(name) {
             Some(function) => (name, function),
             None => (essential_name(name), self.registry.function(essential_name(name))?),

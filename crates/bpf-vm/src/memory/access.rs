@@ -89,6 +89,31 @@ impl Memory {
         }
     }
 
+    /// All bytes of the region that begins at `addr`, whatever programs may do there: for models that look at several
+    /// fields of an object.
+    ///
+    /// # Errors
+    /// An access fault when there is no live region at `addr`, or `addr` is not its start.
+    #[inline]
+    pub fn whole(&self, addr: Addr) -> Result<&[u8], Fault> {
+        match self.region(addr).filter(|_| addr.low() == 0) {
+            Some(region) => Ok(&region.data),
+            None => Err(self.access_fault(addr, 1, false)),
+        }
+    }
+
+    /// The same, to change.
+    ///
+    /// # Errors
+    /// As [`Memory::whole`].
+    #[inline]
+    pub fn whole_mut(&mut self, addr: Addr) -> Result<&mut [u8], Fault> {
+        if addr.low() != 0 || self.region(addr).is_none() {
+            return Err(self.access_fault(addr, 1, true));
+        }
+        Ok(&mut self.regions[addr.slot()].data)
+    }
+
     /// Bytes at `addr`, whatever programs may do there.
     ///
     /// # Errors

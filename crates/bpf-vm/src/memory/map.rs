@@ -170,6 +170,19 @@ impl Map {
     }
 }
 
+/// An array as compiled code sees it.
+pub(crate) struct ArrayLayout {
+    /// Address of the first element, and where that is in host memory.
+    pub values: u64,
+    pub host: *mut u8,
+    pub entries: u32,
+    pub value_size: u32,
+    /// Bytes from one element to the next.
+    pub distance: u32,
+    /// Elements for each index, by CPU, if there are several.
+    pub copies: Option<u32>,
+}
+
 /// Largest region: offsets are 32 bits, of which the upper half means "before the region" in reports.
 const MAX_REGION: u64 = 1 << 31;
 
@@ -204,6 +217,9 @@ impl Memory {
             let data = if def.kind.is_array() { vec![0; len as usize] } else { Vec::new() };
             self.add_region(name, 0, data, distance - 1, def.value_size, Access::ReadWrite).map_err(full)?
         };
+        if def.kind.is_array() {
+            self.fix(values);
+        }
         self.maps.push(Map { def, handle, values, distance, hash: HashIndex::default() });
         Ok(id)
     }
@@ -289,6 +305,26 @@ impl Memory {
         Ok(map.slot(key).map(|slot| map.value(slot, cpu, self.nr_cpus)))
     }
 
+    /// Where compiled code finds the elements of an array given by its handle.
+    pub(crate) fn array_layout(&self, handle: u64) -> Option<ArrayLayout> {
+        let map = self.map(self.map_of(handle).ok()?);
+        let region = self.region(map.values).filter(|_| map.def.kind.is_array() && map.def.key_size == 4)?;
+        Some(ArrayLayout {
+            values: map.values.0,
+            host: region.data.start(),
+            entries: map.def.max_entries,
+            value_size: map.def.value_size,
+            distance: map.distance,
+            copies: map.def.kind.is_per_cpu().then_some(self.nr_cpus),
+        })
+    }
+
+    /// Size of the values of the storage map with this handle, for compiled code.
+    pub(crate) fn storage_layout(&self, handle: u64) -> Option<u32> {
+        let map = self.map(self.map_of(handle).ok()?);
+        map.def.kind.is_storage().then_some(map.def.value_size)
+    }
+
     /// Slots that elements can have now; some may be free.
     pub(crate) fn map_slots(&self, id: u32) -> u32 {
         let map = self.map(id);
@@ -353,7 +389,7 @@ impl Memory {
         let (start, bytes) = (map.value(slot, 0, nr_cpus), u64::from(map.distance) * map.copies(nr_cpus));
         let data = &mut self.regions[start.slot()].data;
         let start = start.low() as usize;
-        data.resize(data.len().max(start + bytes as usize), 0);
+        data.grow(start + bytes as usize);
         data[start..start + bytes as usize].fill(0);
         Ok(slot)
     }

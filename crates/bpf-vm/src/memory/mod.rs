@@ -9,18 +9,22 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::mem::offset_of;
 use std::sync::Arc;
 
 use crate::btf::Btf;
 use crate::error::{Fault, FaultKind};
+use crate::native::Context;
 
 mod access;
+mod buffer;
 mod elements;
 mod map;
 mod objects;
 mod storage;
 
-pub(crate) use map::{MapDef, MapKind, Special};
+pub(crate) use buffer::Buffer;
+pub(crate) use map::{ArrayLayout, MapDef, MapKind, Special};
 pub use map::{MapEntry, MapInfo};
 pub(crate) use objects::SlotNote;
 
@@ -43,6 +47,9 @@ impl Addr {
     /// The null pointer.
     pub const NULL: Addr = Addr(0);
 
+    /// Bits below the slot.
+    pub(crate) const SLOT_SHIFT: u32 = 32 + GENERATION_BITS;
+
     /// Whether this is the null pointer.
     #[must_use]
     pub fn is_null(self) -> bool {
@@ -64,7 +71,7 @@ impl Addr {
     }
 
     fn slot(self) -> usize {
-        (self.0 >> (32 + GENERATION_BITS)) as usize
+        (self.0 >> Addr::SLOT_SHIFT) as usize
     }
 
     fn low(self) -> u32 {
@@ -110,9 +117,11 @@ pub enum Access {
 /// Tag of a region that is not in use; no address has it, because bit 63 of an address is 0.
 const DEAD: u32 = u32::MAX;
 
-/// What the access check needs, and nothing else.
+/// What the access check needs, and nothing else. Compiled code reads it where it is, by the offsets in
+/// [`RegionLayout`].
 #[derive(Debug)]
-struct Region {
+#[repr(C)]
+pub(crate) struct Region {
     /// Upper half of the addresses that are valid for it.
     tag: u32,
     /// Distance between elements − 1; all ones for a region of one element.
@@ -121,7 +130,20 @@ struct Region {
     read_len: u32,
     /// Bytes of an element a program may write.
     write_len: u32,
-    data: Vec<u8>,
+    data: Buffer,
+}
+
+/// Where compiled code finds the parts of a region.
+pub(crate) struct RegionLayout;
+
+impl RegionLayout {
+    pub(crate) const SIZE: i64 = size_of::<Region>() as i64;
+    pub(crate) const TAG: i32 = offset_of!(Region, tag) as i32;
+    pub(crate) const MASK: i32 = offset_of!(Region, mask) as i32;
+    pub(crate) const READ_LEN: i32 = offset_of!(Region, read_len) as i32;
+    pub(crate) const WRITE_LEN: i32 = offset_of!(Region, write_len) as i32;
+    pub(crate) const START: i32 = (offset_of!(Region, data) + Buffer::START) as i32;
+    pub(crate) const LEN: i32 = (offset_of!(Region, data) + Buffer::LEN) as i32;
 }
 
 /// Memory, maps and the CPU the code runs on.
@@ -137,6 +159,7 @@ pub struct Memory {
     /// Fields of kernel types that programs may write: (type id, first byte, end).
     writable: Vec<(u32, u32, u32)>,
     cpu: u32,
+    time: u64,
     nr_cpus: u32,
     pub(crate) locks: Vec<u64>,
     pub(crate) rcu_depth: u32,
@@ -155,6 +178,7 @@ impl Memory {
             maps: Vec::new(),
             writable: Vec::new(),
             cpu: 0,
+            time: 0,
             nr_cpus,
             locks: Vec::new(),
             rcu_depth: 0,
@@ -167,7 +191,7 @@ impl Memory {
             mask: u32::MAX,
             read_len: 0,
             write_len: 0,
-            data: Vec::new(),
+            data: Buffer::default(),
         });
         memory.notes.push(SlotNote::new("NULL".into(), 0));
         memory
@@ -194,6 +218,17 @@ impl Memory {
     /// Sets the CPU that code runs on from now on. CPUs beyond [`Memory::nr_cpus`] count as the last one.
     pub fn set_cpu(&mut self, cpu: u32) {
         self.cpu = cpu.min(self.nr_cpus.saturating_sub(1));
+    }
+
+    /// The time that code sees, see [`crate::Registry::clocks`].
+    #[must_use]
+    pub fn time(&self) -> u64 {
+        self.time
+    }
+
+    /// Sets the time that code sees from now on.
+    pub fn set_time(&mut self, time: u64) {
+        self.time = time;
     }
 
     /// Live regions; a model that frees what it allocates keeps it from growing.
@@ -228,14 +263,14 @@ impl Memory {
             let slot = self.free.pop_front().ok_or_else(|| Fault::violation("out of memory regions"))?;
             slot as usize
         } else {
-            self.regions.push(Region { tag: DEAD, mask, read_len: 0, write_len: 0, data: Vec::new() });
+            self.regions.push(Region { tag: DEAD, mask, read_len: 0, write_len: 0, data: Buffer::default() });
             self.notes.push(SlotNote::new(Arc::from(""), 0));
             self.regions.len() - 1
         };
         let note = &mut self.notes[slot];
         note.reuse(name, type_id);
         let addr = Addr::new(slot, note.generation());
-        self.regions[slot] = Region { tag: addr.tag(), mask, read_len, write_len, data };
+        self.regions[slot] = Region { tag: addr.tag(), mask, read_len, write_len, data: data.into() };
         self.live += 1;
         Ok(addr)
     }
@@ -246,16 +281,46 @@ impl Memory {
     /// # Errors
     /// When `addr` is not the start of a live region.
     pub fn free(&mut self, addr: Addr) -> Result<(), Fault> {
-        if addr.low() != 0 || self.region(addr).is_none() {
+        let fixed = self.notes.get(addr.slot()).is_some_and(SlotNote::is_fixed);
+        if addr.low() != 0 || fixed || self.region(addr).is_none() {
             return Err(Fault::violation(format!("free of {addr}, {}", self.describe(addr))));
         }
         self.drop_storage(addr);
         let region = &mut self.regions[addr.slot()];
         region.tag = DEAD;
-        region.data = Vec::new();
+        region.data = Buffer::default();
         self.free.push_back(addr.slot() as u32);
         self.live -= 1;
         Ok(())
+    }
+
+    /// Regions that are never freed keep their bytes in one place: compiled code may hold on to them.
+    pub(crate) fn fix(&mut self, addr: Addr) {
+        self.notes[addr.slot()].fix();
+    }
+
+    /// Of a region that stays where it is: its first byte, the offset of `address` in it, and how many of its bytes
+    /// programs may read and write.
+    pub(crate) fn fixed(&self, address: u64) -> Option<(*mut u8, u32, u32, u32)> {
+        let addr = Addr(address);
+        let region = self.region(addr).filter(|region| region.mask == u32::MAX)?;
+        let fixed = self.notes[addr.slot()].is_fixed() && addr.low() < region.data.len() as u32;
+        fixed.then(|| (region.data.start(), addr.low(), region.read_len, region.write_len))
+    }
+
+    /// Tells compiled code where the regions are now.
+    #[inline]
+    pub(crate) fn show(&self, context: &Context) {
+        context.regions.set(self.regions.as_ptr());
+        context.region_count.set(self.regions.len() as u64);
+        context.cpu.set(self.cpu.into());
+        context.time.set(self.time);
+    }
+
+    /// The bytes of all regions.
+    #[cfg(test)]
+    pub(crate) fn contents(&self) -> Vec<Vec<u8>> {
+        self.regions.iter().map(|region| region.data.to_vec()).collect()
     }
 
     fn region(&self, addr: Addr) -> Option<&Region> {

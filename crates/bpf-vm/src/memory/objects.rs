@@ -16,13 +16,15 @@ pub(crate) struct SlotNote {
     uses: u32,
     /// Index of the map whose handle this is; `u32::MAX` for none.
     map: u32,
+    /// It is never freed.
+    fixed: bool,
     /// Local storage attached to the object: (map, address of the value).
     pub(super) storage: Vec<(u32, Addr)>,
 }
 
 impl SlotNote {
     pub(super) fn new(name: Arc<str>, type_id: u32) -> SlotNote {
-        SlotNote { name, type_id, uses: 0, map: u32::MAX, storage: Vec::new() }
+        SlotNote { name, type_id, uses: 0, map: u32::MAX, fixed: false, storage: Vec::new() }
     }
 
     pub(super) fn reuse(&mut self, name: Arc<str>, type_id: u32) {
@@ -34,6 +36,14 @@ impl SlotNote {
 
     pub(super) fn generation(&self) -> u32 {
         self.uses.wrapping_sub(1) & ((1 << GENERATION_BITS) - 1)
+    }
+
+    pub(super) fn fix(&mut self) {
+        self.fixed = true;
+    }
+
+    pub(super) fn is_fixed(&self) -> bool {
+        self.fixed
     }
 
     pub(super) fn set_map(&mut self, map: u32) {

@@ -14,6 +14,18 @@ impl Memory {
         note.storage.iter().find(|(map, _)| *map == id).map(|(_, value)| *value)
     }
 
+    /// For compiled code: the value that the storage map with this handle keeps for an object, and its first byte; `None`
+    /// if there is none, an error where the program is at fault.
+    pub(crate) fn storage_place(&self, handle: u64, owner: Addr) -> Result<Option<(Addr, *mut u8)>, Fault> {
+        let (id, _) = self.storage_map(handle)?;
+        if owner.is_null() {
+            return Ok(None);
+        }
+        crate::run::builtins::whole_object(self, owner)?;
+        let value = self.storage_value(id, owner);
+        Ok(value.and_then(|value| Some((value, self.region(value)?.data.start()))))
+    }
+
     /// Creates the value that storage map `id` keeps for `owner`: zeroed, or a copy of `initial`.
     pub(crate) fn create_storage(
         &mut self,

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Core, Program, ProgramType, Vm};
+use super::{Core, Engine, Program, ProgramType, Vm};
 use crate::error::{Fault, UsageError};
 use crate::memory::{Access, Addr, Memory};
 
@@ -50,18 +50,17 @@ pub struct Machine<S> {
 
 impl<S> Machine<S> {
     pub(crate) fn new(
-        mut program: Program<S>,
+        program: Program<S>,
         mut memory: Memory,
         globals: BTreeMap<String, Place>,
         ksyms: BTreeMap<String, Addr>,
         ops: Vec<(String, String, ProgramId)>,
     ) -> Result<Machine<S>, Fault> {
-        program.steps = super::step::prepare(&program.code);
         let args = memory.alloc_bytes("context", MAX_ARGS as u32 * 8, Access::ReadOnly)?;
         Ok(Machine {
+            core: Core::new(program.functions.len()),
             program: Arc::new(program),
             memory,
-            core: Core::new(),
             globals,
             ksyms,
             ops,
@@ -85,6 +84,11 @@ impl<S> Machine<S> {
     /// Sets how many instructions a call may execute; more is a fault.
     pub fn set_budget(&mut self, instructions: u64) {
         self.budget = instructions;
+    }
+
+    /// Chooses how programs run: by default ([`Engine::Auto`]) what runs much is compiled.
+    pub fn set_engine(&mut self, engine: Engine) {
+        self.core.set_engine(engine);
     }
 
     /// What the latest call cost.
@@ -208,7 +212,7 @@ impl<S> Machine<S> {
         let function = self.program.function_at(callback);
         let function = function
             .ok_or_else(|| Fault::violation(format!("{callback} is the address of no BPF function")))?;
-        self.start(u32::MAX, function, args, state)
+        self.start(u32::MAX, function, &args, state)
     }
 
     fn entry(&self, program: ProgramId, kind: ProgramType) -> Result<u32, Fault> {
@@ -228,10 +232,10 @@ impl<S> Machine<S> {
         context: u64,
         state: &mut S,
     ) -> Result<u64, Fault> {
-        self.start(program.0, function, [context, 0, 0, 0, 0], state)
+        self.start(program.0, function, &[context, 0, 0, 0, 0], state)
     }
 
-    fn start(&mut self, entry: u32, function: u32, args: [u64; 5], state: &mut S) -> Result<u64, Fault> {
+    fn start(&mut self, entry: u32, function: u32, args: &[u64; 5], state: &mut S) -> Result<u64, Fault> {
         self.core.begin(entry, self.budget);
         let mut vm = Vm { program: &self.program, mem: &mut self.memory, state, core: &mut self.core };
         let result = vm.enter(function, args);
@@ -245,15 +249,5 @@ impl<S> Machine<S> {
                 Err(Fault::violation(format!("program '{name}' ended {what}")))
             }
         }
-    }
-}
-
-impl Core {
-    fn begin(&mut self, entry: u32, budget: u64) {
-        self.entry = entry;
-        self.budget = budget;
-        self.fuel = budget;
-        self.depth = 0;
-        self.frames.clear();
     }
 }

@@ -1,23 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Running: a linked program over memory.
 
-use crate::error::{Fault, FaultKind, Location};
-use crate::memory::{Access, Addr, Memory};
-use crate::registry::Function;
+use crate::error::{Fault, Location};
+use crate::memory::{Addr, Memory};
+use crate::registry::{Builtin, Function};
 
 mod alu;
 mod atomics;
 pub(crate) mod builtins;
-mod chains;
+mod core;
 mod interpreter;
 mod machine;
-mod step;
 
 pub(crate) use alu::{constant, decides};
+pub(crate) use core::Core;
+pub use core::Engine;
+use core::Registers;
 pub(crate) use machine::Place;
 pub use machine::{CallStats, Machine, ProgramId};
 
-use crate::insn::Insn;
+use crate::insn::{FP, Insn};
 
 /// Bytes of a stack frame, as the kernel gives a program.
 pub(crate) const STACK_BYTES: u32 = 512;
@@ -37,6 +39,8 @@ pub(crate) struct LinkedFunction {
     /// Index of its first instruction; [`UNLINKED`] if no reachable code calls it.
     pub entry: u32,
     pub len: u32,
+    /// Bytes of its stack frame that it names, from the frame pointer down. Only these begin as zero.
+    pub stack: u32,
 }
 
 /// How the context of a program is built.
@@ -56,15 +60,22 @@ pub(crate) struct Entry {
     pub kind: ProgramType,
 }
 
+/// A registered function that linked code calls.
+pub(crate) struct Extern<S> {
+    pub name: String,
+    pub function: Function<S>,
+    pub builtin: Option<Builtin>,
+}
+
 /// Linked code and what it refers to; never changes after loading.
 pub(crate) struct Program<S> {
     pub code: Vec<Insn>,
-    /// The same in the form that runs; made when the code is complete.
-    steps: Vec<step::Step>,
+    /// Which instructions can run, as far as constants tell.
+    pub reached: Vec<bool>,
     /// For each instruction: index of its slot within its function, as a disassembler counts.
     pub slots: Vec<u32>,
     pub functions: Vec<LinkedFunction>,
-    pub externs: Vec<(String, Function<S>)>,
+    pub externs: Vec<Extern<S>>,
     /// What poisoned instructions and missing functions are about.
     pub messages: Vec<String>,
     pub entries: Vec<Entry>,
@@ -86,7 +97,7 @@ impl<S> Program<S> {
     pub(crate) fn new(functions: Vec<LinkedFunction>, code_base: Addr) -> Self {
         Program {
             code: Vec::new(),
-            steps: Vec::new(),
+            reached: Vec::new(),
             slots: Vec::new(),
             functions,
             externs: Vec::new(),
@@ -125,63 +136,7 @@ impl<S> Program<S> {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Frame {
-    /// The call instruction that made it.
-    call: u32,
-    saved: [u64; 4],
-}
-
-/// What changes while code runs, besides memory.
-#[derive(Debug)]
-pub(crate) struct Core {
-    frames: Vec<Frame>,
-    /// Stack region of each depth, made when first needed.
-    stacks: Vec<Addr>,
-    depth: usize,
-    budget: u64,
-    fuel: u64,
-    entry: u32,
-    /// The latest call of a registered function.
-    site: u32,
-}
-
-impl Core {
-    pub(crate) fn new() -> Core {
-        Core { frames: Vec::new(), stacks: Vec::new(), depth: 0, budget: 0, fuel: 0, entry: 0, site: 0 }
-    }
-
-    pub(crate) fn executed(&self) -> u64 {
-        self.budget - self.fuel
-    }
-
-    pub(crate) fn entry_name<'a, S>(&self, program: &'a Program<S>) -> &'a str {
-        program.entries.get(self.entry as usize).map_or("", |entry| &entry.name)
-    }
-
-    pub(crate) fn caller_name<'a, S>(&self, program: &'a Program<S>) -> &'a str {
-        program.function_of(self.site).map_or("", |function| &function.name)
-    }
-
-    /// A zeroed stack frame one level deeper; returns the frame pointer.
-    fn push_stack(&mut self, mem: &mut Memory) -> Result<u64, Fault> {
-        if self.depth >= MAX_DEPTH {
-            return Err(FaultKind::Depth.into());
-        }
-        if self.depth == self.stacks.len() {
-            let name = format!("stack frame {}", self.depth);
-            let region = mem.alloc_bytes(&name, STACK_BYTES, Access::ReadWrite)?;
-            self.stacks.push(region);
-        } else {
-            mem.bytes_mut(self.stacks[self.depth], STACK_BYTES)?.fill(0);
-        }
-        let base = self.stacks[self.depth];
-        self.depth += 1;
-        Ok(base.offset(STACK_BYTES.into()).0)
-    }
-}
-
-/// Everything the interpreter works on.
+/// Everything that runs code.
 pub(crate) struct Vm<'a, S> {
     pub program: &'a Program<S>,
     pub mem: &'a mut Memory,
@@ -189,25 +144,28 @@ pub(crate) struct Vm<'a, S> {
     pub core: &'a mut Core,
 }
 
+/// A fault and the instruction it happened at.
+pub(crate) type Stopped = (Fault, u32);
+
 impl<S> Vm<'_, S> {
     pub(crate) fn call_address(&mut self, addr: Addr, args: [u64; 5]) -> Result<u64, Fault> {
         let function = self.program.function_at(addr);
         let function = function.ok_or_else(|| {
             Fault::violation(format!("call of {addr}, which is no BPF function: {}", self.mem.describe(addr)))
         })?;
-        self.enter(function, args)
+        self.enter(function, &args)
     }
 
-    /// Runs a function from its first instruction; on a fault adds where it happened.
-    pub(crate) fn enter(&mut self, function: u32, args: [u64; 5]) -> Result<u64, Fault> {
+    /// Runs a function from its first instruction; on a fault adds where it happened. The arguments come by reference: who
+    /// copies what was just written one by one waits for it.
+    pub(crate) fn enter(&mut self, function: u32, args: &[u64; 5]) -> Result<u64, Fault> {
         let linked = &self.program.functions[function as usize];
         if linked.entry == UNLINKED {
             return Err(Fault::violation(format!("function '{}' was not linked", linked.name)));
         }
-        let (frames, depth, site) = (self.core.frames.len(), self.core.depth, self.core.site);
-        let result = self.run(linked.entry, args);
-        self.core.depth = depth;
-        self.core.site = site;
+        let outer = self.core.begin_entry();
+        let result = self.run(function, linked.entry, args);
+        let frames = self.core.end_entry(outer);
         match result {
             Ok(value) => {
                 self.core.frames.truncate(frames);
@@ -221,5 +179,20 @@ impl<S> Vm<'_, S> {
                 Err(fault)
             }
         }
+    }
+
+    fn run(&mut self, function: u32, entry: u32, args: &[u64; 5]) -> Result<u64, Stopped> {
+        let zeroed = self.program.functions[function as usize].stack;
+        let frame = self.core.push_stack(self.mem, zeroed).map_err(|fault| (fault, entry))?;
+        if let Some(code) = self.compiled(function) {
+            return self.run_compiled(code, args);
+        }
+        let mut registers: Registers = [0; 16];
+        registers[1..6].copy_from_slice(args);
+        registers[FP as usize] = frame;
+        let before = self.core.context.fuel.get();
+        let result = self.interpret(entry, &mut registers);
+        self.core.warm(function, before - self.core.context.fuel.get());
+        result
     }
 }

@@ -6,9 +6,15 @@ use std::fs;
 use std::process::Command;
 use std::sync::Arc;
 
-use bpf_vm::{Btf, Fault, LoadError, LoadOptions, Machine, Object, ProgramId, Registry};
+use bpf_vm::{Btf, Engine, Fault, LoadError, LoadOptions, Machine, Object, ProgramId, Registry};
 
 pub mod asm;
+
+/// How programs run in these tests: compiled, except in the test program that has them all once more for the interpreter.
+pub const ENGINE: Engine = match env!("CARGO_CRATE_NAME").as_bytes() {
+    b"interpreted" => Engine::Interpret,
+    _ => Engine::Compile,
+};
 
 /// ELF section header: name, type, flags, file offset, size, link, info, alignment, entry size.
 struct Header(u32, u32, u64, u64, u64, u32, u32, u64, u64);
@@ -89,7 +95,8 @@ pub fn no_types() -> Arc<Btf> {
 
 pub fn load_code(code: &[u8]) -> Result<(Machine<()>, ProgramId), LoadError> {
     let object = Object::parse(&object_of("socket", code))?;
-    let machine = object.load(&no_types(), &Registry::new(), &LoadOptions::default())?;
+    let mut machine = object.load(&no_types(), &Registry::new(), &LoadOptions::default())?;
+    machine.set_engine(ENGINE);
     let program = machine.program("prog").expect("the only program");
     Ok((machine, program))
 }

@@ -20,21 +20,12 @@ fn nothing<S>(_: &mut Ctx<'_, S>, _: [u64; 5]) -> Result<u64, Fault> {
 }
 
 fn lock<S>(ctx: &mut Ctx<'_, S>, [lock, ..]: [u64; 5]) -> Result<u64, Fault> {
-    let place = ctx.mem.writable(Addr(lock), 4)?;
-    if place != [0; 4] {
-        return Err(Fault::violation(format!("lock already held: {}", ctx.mem.describe(Addr(lock)))));
-    }
-    place.copy_from_slice(&1u32.to_le_bytes());
-    ctx.mem.locks.push(lock);
+    ctx.mem.lock(lock)?;
     Ok(0)
 }
 
 fn unlock<S>(ctx: &mut Ctx<'_, S>, [lock, ..]: [u64; 5]) -> Result<u64, Fault> {
-    let Some(held) = ctx.mem.locks.iter().rposition(|&held| held == lock) else {
-        return Err(Fault::violation(format!("unlock of a lock not held: {}", ctx.mem.describe(Addr(lock)))));
-    };
-    ctx.mem.locks.remove(held);
-    ctx.mem.writable(Addr(lock), 4)?.fill(0);
+    ctx.mem.unlock(lock)?;
     Ok(0)
 }
 
@@ -50,6 +41,28 @@ fn rcu_unlock<S>(ctx: &mut Ctx<'_, S>, _: [u64; 5]) -> Result<u64, Fault> {
 }
 
 impl Memory {
+    /// `bpf_spin_lock`; nothing has changed after a fault.
+    pub(crate) fn lock(&mut self, lock: u64) -> Result<(), Fault> {
+        let place = self.writable(Addr(lock), 4)?;
+        if place != [0; 4] {
+            return Err(Fault::violation(format!("lock already held: {}", self.describe(Addr(lock)))));
+        }
+        place.copy_from_slice(&1u32.to_le_bytes());
+        self.locks.push(lock);
+        Ok(())
+    }
+
+    /// `bpf_spin_unlock`; nothing has changed after a fault.
+    pub(crate) fn unlock(&mut self, lock: u64) -> Result<(), Fault> {
+        let Some(held) = self.locks.iter().rposition(|&held| held == lock) else {
+            let what = self.describe(Addr(lock));
+            return Err(Fault::violation(format!("unlock of a lock not held: {what}")));
+        };
+        self.writable(Addr(lock), 4)?.fill(0);
+        self.locks.remove(held);
+        Ok(())
+    }
+
     /// What a call left behind that it must not, in words; cleans it up.
     pub(crate) fn end_of_call(&mut self) -> Option<String> {
         if self.locks.is_empty() && self.rcu_depth == 0 {

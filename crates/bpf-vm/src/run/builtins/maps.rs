@@ -87,7 +87,7 @@ fn storage_delete<S>(ctx: &mut Ctx<'_, S>, [map, owner, ..]: [u64; 5]) -> Result
 
 /// Storage belongs to a live object, named by its start.
 #[inline]
-fn whole_object(mem: &Memory, owner: Addr) -> Result<(), Fault> {
+pub(crate) fn whole_object(mem: &Memory, owner: Addr) -> Result<(), Fault> {
     if owner == owner.base() && mem.is_live(owner) {
         return Ok(());
     }

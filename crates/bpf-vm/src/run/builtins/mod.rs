@@ -3,12 +3,14 @@
 
 use crate::error::Fault;
 use crate::memory::Addr;
-use crate::registry::{Ctx, Registry};
+use crate::registry::{Builtin, Ctx, Registry};
 
 mod locks;
 mod loops;
 mod maps;
 mod text;
+
+pub(crate) use maps::whole_object;
 
 #[cfg(test)]
 mod tests;
@@ -33,6 +35,16 @@ pub(crate) fn register<S>(registry: &mut Registry<S>) {
         (115, "bpf_probe_read_kernel_str", probe_read_str),
         (45, "bpf_probe_read_str", probe_read_str),
     ]);
+    for (number, builtin) in [
+        (1, Builtin::Lookup),
+        (8, Builtin::Cpu),
+        (93, Builtin::Lock),
+        (94, Builtin::Unlock),
+        (156, Builtin::StorageGet),
+        (210, Builtin::StorageGet),
+    ] {
+        registry.builtin(number, builtin);
+    }
     registry.functions(&[
         ("bpf_cast_to_kern_ctx", same),
         ("bpf_rdonly_cast", same),
@@ -42,6 +54,10 @@ pub(crate) fn register<S>(registry: &mut Registry<S>) {
 
 fn same<S>(_: &mut Ctx<'_, S>, args: [u64; 5]) -> Result<u64, Fault> {
     Ok(args[0])
+}
+
+pub(crate) fn time<S>(ctx: &mut Ctx<'_, S>, _: [u64; 5]) -> Result<u64, Fault> {
+    Ok(ctx.mem.time())
 }
 
 fn cpu_id<S>(ctx: &mut Ctx<'_, S>, _: [u64; 5]) -> Result<u64, Fault> {
