@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What can be set about the modelled kernel: its tick, what things cost, and how strictly it is checked.
 
+use bpf_vm::Engine;
 use serde::Serialize;
 
 /// Costs of the modelled hardware and kernel. Times in ns unless said otherwise. The defaults are the order of
@@ -70,6 +71,9 @@ pub struct Config {
     pub check_every: u64,
     /// Events kept for the report of a violation.
     pub history: usize,
+    /// How BPF code runs; what it does is the same.
+    #[serde(skip)]
+    pub engine: Engine,
     /// Timeline entries kept for pictures; 0: none.
     pub timeline: usize,
     /// Tasks that real-time tasks starve get 5 % of their CPU, as on kernels from 7.0 on.
@@ -86,6 +90,7 @@ impl Default for Config {
             costs: Costs::default(),
             check_every: 4096,
             history: 64,
+            engine: Engine::Auto,
             timeline: 0,
             ext_server: true,
             watchdog_max_ns: 30_000_000_000,

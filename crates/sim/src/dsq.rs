@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Dispatch queues: in order of arrival, or of vtime.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::task::TaskIdx;
@@ -12,9 +12,9 @@ pub struct Dsq {
     /// Its id.
     pub id: u64,
     fifo: VecDeque<TaskIdx>,
-    // Keys are vtimes read as signed numbers: vtimes wrap, and all that are in use lie around zero.
-    prio: BTreeMap<(i64, u64), TaskIdx>,
-    inserted: u64,
+    // In order of vtimes read as signed numbers: vtimes wrap, and all that are in use lie around zero. Queues are short and
+    // lose their first task most of the time, which a tree would pay for with an allocation for every other task.
+    prio: VecDeque<(i64, TaskIdx)>,
 }
 
 impl Dsq {
@@ -40,8 +40,9 @@ impl Dsq {
 
     /// Adds by vtime, behind those of the same vtime.
     pub fn push_ordered(&mut self, task: TaskIdx, vtime: u64) {
-        self.inserted += 1;
-        self.prio.insert((vtime.cast_signed(), self.inserted), task);
+        let vtime = vtime.cast_signed();
+        let at = self.prio.partition_point(|&(other, _)| other <= vtime);
+        self.prio.insert(at, (vtime, task));
     }
 
     /// Takes a task out, wherever it is; `vtime` is the one it was inserted with.
@@ -50,14 +51,15 @@ impl Dsq {
             self.fifo.remove(at);
             return true;
         }
-        let low = (vtime.cast_signed(), 0);
-        let high = (vtime.cast_signed(), u64::MAX);
-        let mut key = self.prio.range(low..=high).find(|(_, other)| **other == task).map(|(key, _)| *key);
-        if key.is_none() {
+        let vtime = vtime.cast_signed();
+        let first = self.prio.partition_point(|&(other, _)| other < vtime);
+        let mut same = self.prio.range(first..).take_while(|(other, _)| *other == vtime);
+        let mut at = same.position(|&(_, other)| other == task).map(|offset| first + offset);
+        if at.is_none() {
             // The scheduler wrote the vtime of a task that waits.
-            key = self.prio.iter().find(|(_, other)| **other == task).map(|(key, _)| *key);
+            at = self.prio.iter().position(|&(_, other)| other == task);
         }
-        key.is_some_and(|key| self.prio.remove(&key).is_some())
+        at.is_some_and(|at| self.prio.remove(at).is_some())
     }
 
     /// The first task.
@@ -67,12 +69,12 @@ impl Dsq {
 
     /// The tasks in order.
     pub fn iter(&self) -> impl Iterator<Item = TaskIdx> {
-        self.fifo.iter().copied().chain(self.prio.values().copied())
+        self.fifo.iter().copied().chain(self.prio.iter().map(|&(_, task)| task))
     }
 
     /// Tasks in order of vtime with the vtime they were inserted with.
     pub fn ordered(&self) -> impl Iterator<Item = (u64, TaskIdx)> {
-        self.prio.iter().map(|((vtime, _), &task)| (vtime.cast_unsigned(), task))
+        self.prio.iter().map(|&(vtime, task)| (vtime.cast_unsigned(), task))
     }
 }
 
@@ -96,19 +98,29 @@ impl Hasher for IdHasher {
     }
 }
 
+/// Places for queues that are found at once.
+const NEAR: usize = 1024;
+
 /// All queues but the local ones: one global queue a node first, then the scheduler's.
 #[derive(Debug, Default)]
 pub struct Dsqs {
     queues: Vec<Dsq>,
     by_id: HashMap<u64, usize, BuildHasherDefault<IdHasher>>,
+    /// Some of them by the lower bits of their id: (id, index), or an index that none has.
+    near: Vec<(u64, usize)>,
     globals: usize,
+}
+
+fn near(id: u64) -> usize {
+    // Ids with a base of their own for each kind of queue are spread as well.
+    (id ^ id >> 11) as usize % NEAR
 }
 
 impl Dsqs {
     /// Global queues only.
     pub fn new(globals: usize) -> Self {
         let queues = (0..globals).map(|_| Dsq { id: crate::abi::SCX_DSQ_GLOBAL, ..Dsq::default() }).collect();
-        Self { queues, by_id: HashMap::default(), globals }
+        Self { queues, by_id: HashMap::default(), near: vec![(0, usize::MAX); NEAR], globals }
     }
 
     /// Adds a queue; false if the id is taken.
@@ -117,6 +129,7 @@ impl Dsqs {
             return false;
         }
         self.by_id.insert(id, self.queues.len());
+        self.near[near(id)] = (id, self.queues.len());
         self.queues.push(Dsq { id, ..Dsq::default() });
         true
     }
@@ -124,7 +137,12 @@ impl Dsqs {
     /// Forgets an empty queue.
     pub fn destroy(&mut self, id: u64) -> bool {
         match self.by_id.get(&id) {
-            Some(&index) if self.queues[index].is_empty() => self.by_id.remove(&id).is_some(),
+            Some(&index) if self.queues[index].is_empty() => {
+                if self.near[near(id)].0 == id {
+                    self.near[near(id)] = (0, usize::MAX);
+                }
+                self.by_id.remove(&id).is_some()
+            }
             _ => false,
         }
     }
@@ -132,11 +150,16 @@ impl Dsqs {
     /// Forgets the scheduler's queues, which must be empty.
     pub fn clear_user(&mut self) {
         self.by_id.clear();
+        self.near.fill((0, usize::MAX));
         self.queues.truncate(self.globals);
     }
 
     /// Index of a user queue.
     pub fn find(&self, id: u64) -> Option<usize> {
+        let (found, index) = self.near[near(id)];
+        if found == id && index != usize::MAX {
+            return Some(index);
+        }
         self.by_id.get(&id).copied()
     }
 

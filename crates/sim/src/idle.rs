@@ -46,10 +46,33 @@ impl IdleMasks {
     }
 }
 
+/// Sets of CPUs as bitmaps, of which those CPUs are looked for that are in all of them: a chain of references, because sets
+/// that are made and copied in one go stall the processor.
+#[derive(Clone, Copy, Debug)]
+pub struct Sets<'a> {
+    words: &'a [u64],
+    rest: Option<&'a Sets<'a>>,
+}
+
+impl<'a> Sets<'a> {
+    /// A set and others.
+    pub fn new(words: &'a [u64], rest: Option<&'a Sets<'a>>) -> Self {
+        Self { words, rest }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &'a [u64]> + use<'a> {
+        std::iter::successors(Some(*self), |sets| sets.rest.copied()).map(|sets| sets.words)
+    }
+}
+
+fn contains(words: &[u64], cpu: CpuId) -> bool {
+    words.get(cpu / 64).is_some_and(|word| word >> (cpu % 64) & 1 != 0)
+}
+
 /// The first CPU after `after`, going round, that is in all sets.
-pub fn any_after(sets: &[&CpuSet], after: CpuId) -> Option<CpuId> {
-    let words = sets.iter().map(|set| set.words().len()).min()?;
-    let word_at = |index: usize| sets.iter().fold(u64::MAX, |all, set| all & set.words()[index]);
+pub fn any_after(sets: &Sets<'_>, after: CpuId) -> Option<CpuId> {
+    let words = sets.iter().map(<[u64]>::len).min()?;
+    let word_at = |index: usize| sets.iter().fold(u64::MAX, |all, set| all & set[index]);
     let start = after + 1;
     let (first_word, first_bit) = (start / 64, start % 64);
     for index in first_word..words {
@@ -72,7 +95,7 @@ pub fn any_after(sets: &[&CpuSet], after: CpuId) -> Option<CpuId> {
 
 impl Kernel {
     /// `cpumask_any_and_distribute`: going on where the last search of this CPU stopped.
-    pub fn any_and_distribute(&mut self, sets: &[&CpuSet]) -> Option<CpuId> {
+    pub fn any_and_distribute(&mut self, sets: &Sets<'_>) -> Option<CpuId> {
         let this = self.this_cpu;
         let found = any_after(sets, self.cpus[this].distribute_prev)?;
         self.cpus[this].distribute_prev = found;
@@ -80,10 +103,10 @@ impl Kernel {
     }
 
     /// Claims an idle CPU that is in all sets (`scx_pick_idle_cpu`): one of an idle core first.
-    pub fn pick_idle(&mut self, sets: &[&CpuSet], flags: u64) -> Option<CpuId> {
+    pub fn pick_idle(&mut self, sets: Option<&Sets<'_>>, flags: u64) -> Option<CpuId> {
         if self.machine.smt {
             let cores = std::mem::take(&mut self.idle.cores);
-            let found = self.any_and_distribute(&with(sets, &cores));
+            let found = self.any_and_distribute(&Sets::new(cores.words(), sets));
             self.idle.cores = cores;
             if let Some(cpu) = found {
                 self.idle.test_and_clear(&self.machine, cpu);
@@ -94,7 +117,7 @@ impl Kernel {
             }
         }
         let cpus = std::mem::take(&mut self.idle.cpus);
-        let found = self.any_and_distribute(&with(sets, &cpus));
+        let found = self.any_and_distribute(&Sets::new(cpus.words(), sets));
         self.idle.cpus = cpus;
         let cpu = found?;
         self.idle.test_and_clear(&self.machine, cpu);
@@ -109,7 +132,7 @@ impl Kernel {
         task: TaskIdx,
         prev: CpuId,
         wake_flags: u64,
-        restrict: Option<&CpuSet>,
+        restrict: Option<&[u64]>,
         flags: u64,
     ) -> i32 {
         if prev >= self.cpus.len() {
@@ -119,29 +142,28 @@ impl Kernel {
         // Cheap shared handle: the search below needs the masks and the kernel at the same time.
         let mask = self.allowed(task);
         let pinned = self.tasks[task].nr_allowed == 1 || self.tasks[task].migration_disabled > 0;
-        let may_prev = mask.contains(prev) && restrict.is_none_or(|set| set.contains(prev));
+        let may_prev = mask.contains(prev) && restrict.is_none_or(|words| contains(words, prev));
         if pinned {
             let taken = may_prev && self.idle.test_and_clear(&self.machine, prev);
             return if taken { prev as i32 } else { -EBUSY };
         }
-        let mut sets: Vec<&CpuSet> = Vec::with_capacity(4);
-        if self.tasks[task].nr_allowed < self.machine.all.len() {
-            sets.push(&mask);
-        }
-        sets.extend(restrict);
+        let own = Sets::new(mask.words(), None);
+        let own = (self.tasks[task].nr_allowed < self.machine.all.len()).then_some(&own);
+        let both = restrict.map(|restrict| Sets::new(restrict, own));
+        let sets = both.as_ref().or(own);
         if wake_flags & SCX_WAKE_SYNC != 0
-            && let Some(cpu) = self.sync_wake_cpu(prev, may_prev, &sets)
+            && let Some(cpu) = self.sync_wake_cpu(prev, may_prev, sets)
         {
             return cpu as i32;
         }
-        self.nearest_idle(prev, may_prev, &mut sets, flags).map_or(-EBUSY, |cpu| cpu as i32)
+        self.nearest_idle(prev, may_prev, sets, flags).map_or(-EBUSY, |cpu| cpu as i32)
     }
 
     fn nearest_idle(
         &mut self,
         prev: CpuId,
         may_prev: bool,
-        sets: &mut Vec<&CpuSet>,
+        sets: Option<&Sets<'_>>,
         flags: u64,
     ) -> Option<CpuId> {
         if self.idle.cpus.is_empty() {
@@ -164,7 +186,7 @@ impl Kernel {
                 return Some(prev);
             }
             for near in [llc.as_deref(), node.as_deref()].into_iter().flatten() {
-                let found = self.pick_idle(&with(sets, near), pass);
+                let found = self.pick_idle(Some(&Sets::new(near.words(), sets)), pass);
                 if found.is_some() {
                     return found;
                 }
@@ -178,20 +200,13 @@ impl Kernel {
     }
 
     /// The choice for a wake-up by a task that is about to sleep; `None`: look on as usual.
-    fn sync_wake_cpu(&mut self, prev: CpuId, may_prev: bool, sets: &[&CpuSet]) -> Option<CpuId> {
+    fn sync_wake_cpu(&mut self, prev: CpuId, may_prev: bool, sets: Option<&Sets<'_>>) -> Option<CpuId> {
         let this = self.this_cpu;
         let cache_affine = self.machine.places[this].llc == self.machine.places[prev].llc;
         if may_prev && cache_affine && self.idle.test_and_clear(&self.machine, prev) {
             return Some(prev);
         }
-        let usable = sets.iter().all(|set| set.contains(this));
+        let usable = sets.is_none_or(|sets| sets.iter().all(|words| contains(words, this)));
         (self.cpus[this].local.is_empty() && !self.idle.cpus.is_empty() && usable).then_some(this)
     }
-}
-
-fn with<'a>(sets: &[&'a CpuSet], more: &'a CpuSet) -> Vec<&'a CpuSet> {
-    let mut all = Vec::with_capacity(sets.len() + 1);
-    all.extend_from_slice(sets);
-    all.push(more);
-    all
 }

@@ -201,6 +201,10 @@ pub struct Kernel {
     pub violation: Option<Violation>,
     /// The CPU that executes.
     pub this_cpu: CpuId,
+    /// The operation under way ends with [`Kernel::settle`].
+    pub(crate) settles: bool,
+    /// CPUs whose event for the end of a step waits for that, and which event that is.
+    pub(crate) unarmed: Vec<(CpuId, u64)>,
     /// The callback that executes.
     pub within: Within,
     /// Tasks dispatched since ops.dispatch began.
@@ -247,6 +251,8 @@ impl Kernel {
             exit: None,
             violation: None,
             this_cpu: online.first().unwrap_or(0),
+            settles: false,
+            unarmed: Vec::new(),
             within: Within::Other,
             dispatched: 0,
             dispatch_buffer: Vec::new(),
@@ -373,6 +379,16 @@ impl Kernel {
     pub fn arm_work(&mut self, cpu_id: CpuId) {
         let cpu = &mut self.cpus[cpu_id];
         cpu.work_generation += 1;
+        if self.settles && cpu_id == self.this_cpu && cpu.pending_ns > 0 {
+            // What the operation costs will set it anew at its end.
+            self.unarmed.push((cpu_id, cpu.work_generation));
+            return;
+        }
+        self.push_work(cpu_id);
+    }
+
+    fn push_work(&mut self, cpu_id: CpuId) {
+        let cpu = &mut self.cpus[cpu_id];
         let Curr::Task(task) = cpu.curr else { return };
         let remaining = self.tasks[task].remaining_ns;
         if remaining == u64::MAX {
@@ -381,6 +397,23 @@ impl Kernel {
         let at = cpu.accounted_at + cpu.overhead_ns + (remaining * 1024).div_ceil(cpu.speed.max(1));
         let generation = cpu.work_generation;
         self.events.push(at.max(self.now), Event::WorkDone { cpu: cpu_id, generation });
+    }
+
+    /// What the operation under way cost its CPU delays the task that runs there now.
+    pub(crate) fn settle(&mut self) {
+        let cpu = self.this_cpu;
+        let pending = std::mem::take(&mut self.cpus[cpu].pending_ns);
+        if pending > 0 && matches!(self.cpus[cpu].curr, Curr::Task(_)) {
+            self.update_curr(cpu);
+            self.cpus[cpu].overhead_ns += pending;
+            self.arm_work(cpu);
+        }
+        while let Some((cpu, generation)) = self.unarmed.pop() {
+            // The operation went on on another CPU.
+            if self.cpus[cpu].work_generation == generation {
+                self.push_work(cpu);
+            }
+        }
     }
 
     /// Starts ticks on a CPU that is no longer idle.

@@ -2,14 +2,13 @@
 //! What a scheduler may ask the kernel for: the `scx_bpf_*` functions. Breaking their rules ends the scheduler, as in the
 //! kernel.
 
-use topology::CpuSet;
-
 use crate::abi::{
     EEXIST, EINVAL, ENOENT, SCX_DSQ_FLAG_BUILTIN, SCX_DSQ_FLAG_LOCAL_ON, SCX_DSQ_GLOBAL, SCX_DSQ_INVALID,
     SCX_DSQ_LOCAL, SCX_DSQ_LOCAL_CPU_MASK, SCX_ENQ_DSQ_PRIQ, SCX_EXIT_ERROR, SCX_EXIT_ERROR_BPF,
     SCX_EXIT_UNREG_BPF, SCX_KICK_IDLE, SCX_KICK_PREEMPT, SCX_KICK_WAIT,
 };
 use crate::events::{CpuId, Event};
+use crate::idle::Sets;
 use crate::kernel::{Curr, ExitInfo, Kernel, Within};
 use crate::queueing::Target;
 use crate::task::{Place, TaskIdx};
@@ -194,7 +193,7 @@ impl Kernel {
         task: TaskIdx,
         prev: CpuId,
         wake: u64,
-        allowed: &CpuSet,
+        allowed: &[u64],
         flags: u64,
     ) -> i32 {
         self.select_cpu_dfl(task, prev, wake, Some(allowed), flags)
@@ -209,17 +208,17 @@ impl Kernel {
     }
 
     /// `scx_bpf_pick_idle_cpu`; negative if there is none.
-    pub fn pick_idle_cpu(&mut self, allowed: &CpuSet, flags: u64) -> i32 {
-        self.pick_idle(&[allowed], flags).map_or(-crate::abi::EBUSY, |cpu| cpu as i32)
+    pub fn pick_idle_cpu(&mut self, allowed: &[u64], flags: u64) -> i32 {
+        self.pick_idle(Some(&Sets::new(allowed, None)), flags).map_or(-crate::abi::EBUSY, |cpu| cpu as i32)
     }
 
     /// `scx_bpf_pick_any_cpu`; negative if the set is empty.
-    pub fn pick_any_cpu(&mut self, allowed: &CpuSet, flags: u64) -> i32 {
+    pub fn pick_any_cpu(&mut self, allowed: &[u64], flags: u64) -> i32 {
         let idle = self.pick_idle_cpu(allowed, flags);
         if idle >= 0 {
             return idle;
         }
-        self.any_and_distribute(&[allowed]).map_or(-crate::abi::EBUSY, |cpu| cpu as i32)
+        self.any_and_distribute(&Sets::new(allowed, None)).map_or(-crate::abi::EBUSY, |cpu| cpu as i32)
     }
 
     fn valid_cpu(&mut self, cpu: i32) -> Option<CpuId> {

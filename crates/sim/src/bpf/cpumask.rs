@@ -4,9 +4,9 @@
 use bpf_vm::{Addr, Ctx, Fault, Registry};
 use topology::CpuSet;
 
-use crate::bpf::objects::write_mask;
+use crate::bpf::objects::{Mask, write_mask};
 use crate::bpf::references::drop_cpumask;
-use crate::idle::any_after;
+use crate::idle::{Sets, any_after};
 use crate::kernel::Kernel;
 
 type C<'a> = Ctx<'a, Kernel>;
@@ -38,13 +38,15 @@ pub(super) fn register(registry: &mut Registry<Kernel>) {
         ("bpf_cpumask_full", full),
         ("bpf_cpumask_weight", |ctx, a| Ok(mask(&*ctx, a[0])?.len() as u64)),
         ("bpf_cpumask_populate", populate),
-        ("bpf_cpumask_any_distribute", |ctx, a| distribute(ctx, &[a[0]])),
-        ("bpf_cpumask_any_and_distribute", |ctx, a| distribute(ctx, &[a[0], a[1]])),
+        ("bpf_cpumask_any_distribute", |ctx, a| distribute(ctx, a[0], a[0])),
+        ("bpf_cpumask_any_and_distribute", |ctx, a| distribute(ctx, a[0], a[1])),
     ]);
 }
 
 fn mask(ctx: &C<'_>, addr: u64) -> Result<CpuSet, Fault> {
-    ctx.state.objects.read_mask(ctx.mem, addr)
+    let mut mask = Mask::new();
+    ctx.state.objects.read_mask(ctx.mem, addr, &mut mask)?;
+    Ok(mask.cpus())
 }
 
 fn nr_cpu_ids(ctx: &C<'_>) -> u64 {
@@ -186,9 +188,13 @@ fn populate(ctx: &mut C<'_>, [to, from, size, ..]: [u64; 5]) -> R {
     Ok(0)
 }
 
-fn distribute(ctx: &mut C<'_>, addrs: &[u64]) -> R {
-    let sets: Vec<CpuSet> = addrs.iter().map(|&addr| mask(&*ctx, addr)).collect::<Result<_, _>>()?;
-    let sets: Vec<&CpuSet> = sets.iter().collect();
+fn distribute(ctx: &mut C<'_>, one: u64, other: u64) -> R {
+    let [mut first, mut second] = [const { Mask::new() }; 2];
+    let objects = &ctx.state.objects;
+    objects.read_mask(ctx.mem, one, &mut first)?;
+    objects.read_mask(ctx.mem, other, &mut second)?;
+    let rest = Sets::new(second.words(), None);
+    let sets = Sets::new(first.words(), Some(&rest));
     let this = ctx.state.this_cpu;
     let found = any_after(&sets, ctx.state.cpus[this].distribute_prev);
     if let Some(cpu) = found {

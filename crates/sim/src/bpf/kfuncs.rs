@@ -5,7 +5,7 @@
 use bpf_vm::{Addr, Ctx, Fault, Field, Registry};
 
 use crate::abi::{PF_IDLE, PF_KTHREAD, SCX_DSQ_LOCAL};
-use crate::bpf::objects::DsqWalk;
+use crate::bpf::objects::{DsqWalk, Mask};
 use crate::kernel::{Curr, Kernel};
 use crate::task::{Place, TaskIdx};
 
@@ -19,7 +19,6 @@ pub(super) fn register(registry: &mut Registry<Kernel>) {
     queues(registry);
     per_cpu(registry);
     registry.functions(&[
-        ("scx_bpf_now", now),
         ("__scx_bpf_select_cpu_and", select_cpu_and),
         ("scx_bpf_select_cpu_dfl", select_cpu_dfl),
         ("scx_bpf_kick_cpu", kick),
@@ -74,10 +73,11 @@ pub(super) fn register(registry: &mut Registry<Kernel>) {
         ("bpf_iter_task_next", tasks_next),
         ("bpf_iter_task_destroy", |_, _| Ok(0)),
     ]);
+    registry.clocks(
+        &["scx_bpf_now"],
+        &[(5, "bpf_ktime_get_ns"), (125, "bpf_ktime_get_boot_ns"), (160, "bpf_ktime_get_coarse_ns")],
+    );
     registry.helpers(&[
-        (5, "bpf_ktime_get_ns", now),
-        (125, "bpf_ktime_get_boot_ns", now),
-        (160, "bpf_ktime_get_coarse_ns", now),
         (118, "bpf_jiffies64", |ctx, _| Ok(ctx.state.now / ctx.state.config.tick_ns())),
         (7, "bpf_get_prandom_u32", |ctx, _| Ok(u64::from(ctx.state.rng.next() as u32))),
         (158, "bpf_get_current_task_btf", current),
@@ -118,10 +118,6 @@ fn signed(value: i32) -> R {
     Ok(i64::from(value).cast_unsigned())
 }
 
-fn now(ctx: &mut C<'_>, _: [u64; 5]) -> R {
-    Ok(ctx.state.now)
-}
-
 fn destroy_dsq(ctx: &mut C<'_>, [id, ..]: [u64; 5]) -> R {
     ctx.state.destroy_dsq(id);
     Ok(0)
@@ -146,12 +142,17 @@ fn insert(ctx: &mut C<'_>, [p, dsq, slice, flags, _]: [u64; 5]) -> R {
     Ok(done.into())
 }
 
-/// Reads fields of a struct of arguments, checked with the program's rights.
+/// Reads fields of 4 and 8 bytes of a struct of arguments, checked with the program's rights.
 fn arguments<const N: usize>(ctx: &C<'_>, addr: u64, fields: &[Field; N]) -> Result<[u64; N], Fault> {
+    let end = fields.iter().map(|field| field.offset + field.size).max().unwrap_or(0);
+    let bytes = ctx.mem.readable(Addr(addr), end)?;
     let mut values = [0; N];
     for (value, field) in values.iter_mut().zip(fields) {
-        ctx.mem.readable(Addr(addr).offset(field.offset.into()), field.size)?;
-        *value = ctx.mem.read(Addr(addr), field)?;
+        let bytes = &bytes[field.offset as usize..];
+        *value = match field.size {
+            4 => u32::from_le_bytes(*bytes.first_chunk().expect("it ends before the end")).into(),
+            _ => u64::from_le_bytes(*bytes.first_chunk().expect("it ends before the end")),
+        };
     }
     Ok(values)
 }
@@ -195,9 +196,10 @@ fn select_cpu_and(ctx: &mut C<'_>, [p, mask, args, ..]: [u64; 5]) -> R {
     let fields = ctx.state.objects.layout()?.select_cpu_args;
     let [prev, wake, flags] = arguments(&*ctx, args, &fields)?;
     let prev = prev as u32 as usize;
-    let allowed = ctx.state.objects.read_mask(ctx.mem, mask)?;
+    let mut allowed = Mask::new();
+    ctx.state.objects.read_mask(ctx.mem, mask, &mut allowed)?;
     let task = ctx.state.task_argument(ctx.mem, p)?;
-    signed(ctx.state.select_cpu_and(task, prev, wake, &allowed, flags))
+    signed(ctx.state.select_cpu_and(task, prev, wake, allowed.words(), flags))
 }
 
 fn select_cpu_dfl(ctx: &mut C<'_>, [p, prev, wake, is_idle, _]: [u64; 5]) -> R {
@@ -213,11 +215,12 @@ fn kick(ctx: &mut C<'_>, [cpu, flags, ..]: [u64; 5]) -> R {
 }
 
 fn pick(ctx: &mut C<'_>, mask: u64, flags: u64, any: bool) -> R {
-    let allowed = ctx.state.objects.read_mask(ctx.mem, mask)?;
+    let mut allowed = Mask::new();
+    ctx.state.objects.read_mask(ctx.mem, mask, &mut allowed)?;
     signed(if any {
-        ctx.state.pick_any_cpu(&allowed, flags)
+        ctx.state.pick_any_cpu(allowed.words(), flags)
     } else {
-        ctx.state.pick_idle_cpu(&allowed, flags)
+        ctx.state.pick_idle_cpu(allowed.words(), flags)
     })
 }
 

@@ -11,6 +11,7 @@ mod scheduler;
 mod seam;
 mod timers;
 
+pub use bpf_vm::Engine;
 pub use load::SetupError;
 pub use objects::Objects;
 pub use scheduler::BpfScheduler;

@@ -18,14 +18,46 @@ use crate::kernel::Kernel;
 use crate::machine::Machine;
 use crate::task::{TaskIdx, Tasks};
 
+/// Where the fields of a task are that change all the time: three of 64 bits, and one of 32.
+#[derive(Clone, Copy, Debug)]
+struct Hot {
+    slice: usize,
+    vtime: usize,
+    exec: usize,
+    flags: usize,
+    index: usize,
+}
+
+impl Hot {
+    fn new(memory: &Memory) -> Result<Self, BtfError> {
+        let at = |path: &str, size: u32| {
+            let field = memory.field("task_struct", path)?;
+            assert_eq!((field.size, field.bit_size), (size, 0), "the modelled kernel types say so of {path}");
+            Ok(field.offset as usize)
+        };
+        Ok(Self {
+            slice: at("scx.slice", 8)?,
+            vtime: at("scx.dsq_vtime", 8)?,
+            exec: at("se.sum_exec_runtime", 8)?,
+            flags: at("scx.flags", 4)?,
+            index: at("sim_index", 4)?,
+        })
+    }
+}
+
+fn put<const N: usize>(bytes: &mut [u8], at: usize, value: [u8; N]) {
+    bytes[at..at + N].copy_from_slice(&value);
+}
+
+fn get<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    bytes[at..at + N].try_into().expect("a range of that length")
+}
+
 /// Where the fields are.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout {
-    slice: Field,
-    vtime: Field,
+    hot: Hot,
     scx_weight: Field,
-    scx_flags: Field,
-    exec: Field,
     index: Field,
     flags: Field,
     pid: Field,
@@ -53,11 +85,8 @@ impl Layout {
     fn new(memory: &Memory) -> Result<Self, BtfError> {
         let field = |path: &str| memory.field("task_struct", path);
         Ok(Self {
-            slice: field("scx.slice")?,
-            vtime: field("scx.dsq_vtime")?,
+            hot: Hot::new(memory)?,
             scx_weight: field("scx.weight")?,
-            scx_flags: field("scx.flags")?,
-            exec: field("se.sum_exec_runtime")?,
             index: field("sim_index")?,
             flags: field("flags")?,
             pid: field("pid")?,
@@ -91,6 +120,33 @@ pub(crate) struct Shown<'a> {
     pub tasks: &'a mut Tasks,
     pub machine: &'a Machine,
     pub cgroups: &'a Cgroups,
+}
+
+/// Words of a mask that need no allocation: 512 CPUs.
+const FEW_WORDS: usize = 8;
+
+/// A mask that BPF code passed. It is read in place: a copy of what was just written word by word would stall the processor.
+pub(crate) struct Mask {
+    few: [u64; FEW_WORDS],
+    many: Vec<u64>,
+    len: usize,
+}
+
+impl Mask {
+    /// Nothing read yet.
+    pub(crate) const fn new() -> Self {
+        Self { few: [0; FEW_WORDS], many: Vec::new(), len: 0 }
+    }
+
+    /// Bit `i` of word `w` is CPU `64 * w + i`.
+    pub(crate) fn words(&self) -> &[u64] {
+        if self.len <= FEW_WORDS { &self.few[..self.len] } else { &self.many }
+    }
+
+    /// The same as a set.
+    pub(crate) fn cpus(&self) -> CpuSet {
+        CpuSet::from_words(self.words())
+    }
 }
 
 /// A walk over the tasks of a dispatch queue.
@@ -186,15 +242,28 @@ impl Objects {
     }
 
     fn write(&mut self, memory: &mut Memory, shown: &mut Shown<'_>, task: TaskIdx) -> Result<(), Fault> {
-        let (layout, addr) = (*self.layout()?, self.tasks[task]);
+        let (hot, addr) = (self.layout()?.hot, self.tasks[task]);
         let entry = &mut shown.tasks[task];
-        memory.write(addr, &layout.slice, entry.slice)?;
-        memory.write(addr, &layout.vtime, entry.vtime)?;
-        memory.write(addr, &layout.exec, entry.exec_ns)?;
-        memory.write(addr, &layout.scx_flags, entry.queued.into())?;
+        let bytes = memory.whole_mut(addr)?;
+        put(bytes, hot.slice, entry.slice.to_le_bytes());
+        put(bytes, hot.vtime, entry.vtime.to_le_bytes());
+        put(bytes, hot.exec, entry.exec_ns.to_le_bytes());
+        put(bytes, hot.flags, u32::from(entry.queued).to_le_bytes());
         if !std::mem::take(&mut entry.stale) {
             return Ok(());
         }
+        self.write_rarely(memory, shown, task)
+    }
+
+    /// Everything else that an object shows.
+    fn write_rarely(
+        &mut self,
+        memory: &mut Memory,
+        shown: &mut Shown<'_>,
+        task: TaskIdx,
+    ) -> Result<(), Fault> {
+        let (layout, addr) = (*self.layout()?, self.tasks[task]);
+        let entry = &shown.tasks[task];
         memory.write(addr, &layout.scx_weight, entry.weight.into())?;
         memory.write(addr, &layout.policy, entry.policy.into())?;
         // SCHED_IDLE goes by its weight alone.
@@ -288,9 +357,9 @@ impl Objects {
 
     /// The task whose object is at `addr`.
     pub(crate) fn task_at(&self, memory: &Memory, addr: u64) -> Result<TaskIdx, Fault> {
-        let layout = self.layout()?;
+        let at = self.layout()?.hot.index;
         let addr = Addr(addr);
-        let index = memory.read(addr, &layout.index)? as usize;
+        let index = memory.read_u32(addr.offset(at as u64))? as usize;
         if self.tasks.get(index) != Some(&addr) {
             return Err(Fault::violation(format!(
                 "a task was expected at {addr}: {}",
@@ -302,9 +371,10 @@ impl Objects {
 
     /// Takes over what BPF code may have written.
     pub(crate) fn read_back(&self, memory: &Memory, tasks: &mut Tasks, task: TaskIdx) -> Result<(), Fault> {
-        let (layout, addr) = (self.layout()?, self.tasks[task]);
-        tasks[task].slice = memory.read(addr, &layout.slice)?;
-        tasks[task].vtime = memory.read(addr, &layout.vtime)?;
+        let hot = self.layout()?.hot;
+        let bytes = memory.whole(self.tasks[task])?;
+        tasks[task].slice = u64::from_le_bytes(get(bytes, hot.slice));
+        tasks[task].vtime = u64::from_le_bytes(get(bytes, hot.vtime));
         Ok(())
     }
 
@@ -332,13 +402,19 @@ impl Objects {
     }
 
     /// CPUs of a mask at `addr`.
-    pub(crate) fn read_mask(&self, memory: &Memory, addr: u64) -> Result<CpuSet, Fault> {
+    pub(crate) fn read_mask(&self, memory: &Memory, addr: u64, mask: &mut Mask) -> Result<(), Fault> {
         let bytes = memory.readable(Addr(addr), self.words * 8)?;
-        let mut words = [0u64; 64];
-        for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(8)) {
-            *word = u64::from_le_bytes(chunk.try_into().expect("chunks of eight bytes"));
+        let words = bytes.chunks_exact(8).map(|chunk| {
+            let chunk = chunk.try_into().expect("chunks of eight bytes");
+            u64::from_le_bytes(chunk)
+        });
+        mask.len = self.words as usize;
+        if mask.len <= FEW_WORDS {
+            mask.few.iter_mut().zip(words).for_each(|(to, word)| *to = word);
+        } else {
+            mask.many.extend(words);
         }
-        Ok(CpuSet::from_words(&words[..self.words as usize]))
+        Ok(())
     }
 
     /// 64-bit words of a mask that can be set.

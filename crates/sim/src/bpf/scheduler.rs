@@ -69,9 +69,16 @@ impl BpfScheduler {
 
     fn call(&mut self, kernel: &mut Kernel, program: Option<ProgramId>, args: &[u64]) -> u64 {
         let Some(program) = program else { return 0 };
-        self.machine.memory_mut().set_cpu(kernel.this_cpu as u32);
+        self.set_scene(kernel);
         let result = self.machine.call(program, args, kernel);
         self.finish(kernel, result)
+    }
+
+    /// Where and when BPF code runs next.
+    fn set_scene(&mut self, kernel: &Kernel) {
+        let memory = self.machine.memory_mut();
+        memory.set_cpu(kernel.this_cpu as u32);
+        memory.set_time(kernel.now);
     }
 
     /// The call is over: counts its cost and takes over what the BPF code changed.
@@ -176,7 +183,7 @@ impl BpfScheduler {
         program: ProgramId,
         context: &mut [u8],
     ) -> Result<u64, Fault> {
-        self.machine.memory_mut().set_cpu(kernel.this_cpu as u32);
+        self.set_scene(kernel);
         let value = self.machine.call_bytes(program, context, kernel)?;
         let Kernel { objects, tasks, .. } = kernel;
         objects.take_back(self.machine.memory(), tasks)?;
@@ -226,6 +233,7 @@ impl Ops for BpfScheduler {
     }
 
     fn init(&mut self, kernel: &mut Kernel) -> i32 {
+        self.machine.set_engine(kernel.config.engine);
         match Objects::new(self.machine.memory_mut(), kernel.machine.nr_cpu_ids()) {
             Ok(objects) => kernel.objects = objects,
             Err(fault) => {
@@ -393,7 +401,7 @@ impl Ops for BpfScheduler {
 
     fn timer(&mut self, kernel: &mut Kernel, callback: Callback) {
         let [map, key, value] = callback.args;
-        self.machine.memory_mut().set_cpu(kernel.this_cpu as u32);
+        self.set_scene(kernel);
         let result = self.machine.call_address(Addr(callback.function), [map, key, value, 0, 0], kernel);
         self.finish(kernel, result);
     }

@@ -110,11 +110,13 @@ impl<O: Ops> Sim<O> {
         }
         self.kernel.integrate(at);
         self.kernel.metrics.events += 1;
+        self.kernel.settles = true;
         self.handle(event);
-        self.settle();
+        self.kernel.settle();
+        self.kernel.settles = false;
         if self.kernel.exit.is_some() && self.kernel.scheduler.is_some() {
             self.end_scheduler();
-            self.settle();
+            self.kernel.settle();
         }
         if self.kernel.metrics.events.is_multiple_of(self.kernel.config.check_every.max(1)) {
             self.check();
@@ -218,17 +220,6 @@ impl<O: Ops> Sim<O> {
             for task in left {
                 self.call(Within::Other, |ops, kernel| ops.dequeue(kernel, task, 0));
             }
-        }
-    }
-
-    /// What the event cost its CPU delays the task that runs there now.
-    fn settle(&mut self) {
-        let cpu = self.kernel.this_cpu;
-        let pending = std::mem::take(&mut self.kernel.cpus[cpu].pending_ns);
-        if pending > 0 && matches!(self.kernel.cpus[cpu].curr, Curr::Task(_)) {
-            self.kernel.update_curr(cpu);
-            self.kernel.cpus[cpu].overhead_ns += pending;
-            self.kernel.arm_work(cpu);
         }
     }
 }
