@@ -4,7 +4,7 @@
 mod watch;
 
 use std::cell::Cell;
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -16,7 +16,7 @@ use runtime::exit::UsageError;
 use runtime::setup::Setup;
 use sched_sim::drive::{self, Scheduler};
 use sched_sim::schedulers;
-use sim::bpf::{BpfScheduler, Session};
+use sim::bpf::{BpfScheduler, Engine, Session};
 use sim::native::SharedQueue;
 use sim::report::{Chart, Made, Report, page, perfetto};
 use sim::sim::Sim;
@@ -76,6 +76,10 @@ struct Arguments {
     #[arg(long, value_name = "EVENTS", default_value_t = 4096, value_parser = clap::value_parser!(u64).range(1..))]
     check_every: u64,
 
+    /// Interpret BPF code instead of compiling what runs much: slower, the same run
+    #[arg(long)]
+    interpret: bool,
+
     /// Options of the scheduler
     #[arg(last = true)]
     options: Vec<String>,
@@ -124,6 +128,7 @@ impl Scene<'_> {
         let config = Config {
             seed: self.arguments.seed,
             check_every: self.arguments.check_every,
+            engine: if self.arguments.interpret { Engine::Interpret } else { Engine::Auto },
             timeline: if self.arguments.out.is_some() { TIMELINE } else { 0 },
             ..Config::default()
         };
@@ -248,12 +253,14 @@ fn deliver<O: Ops>(
     charts: &[Chart],
     wall_s: f64,
 ) -> Result<()> {
-    let events = report.events as f64;
-    let speed = events / wall_s.max(1e-9) / 1e6;
-    say(&format!("{report}\n{wall_s:.2} s of wall time, {speed:.2} million events a second\n"))?;
+    let speed = report.scheduling_events as f64 / wall_s.max(1e-9) / 1e6;
+    say(&format!("{report}\n{wall_s:.2} s of wall time, {speed:.2} million scheduling events a second\n"))?;
     let Some(folder) = &arguments.out else { return Ok(()) };
     write(folder, "report.json", &serde_json::to_string_pretty(report)?)?;
-    write(folder, "trace.json", &perfetto(&sim.kernel).to_string())?;
+    let path = folder.join("trace.json");
+    let file = std::fs::File::create(&path);
+    file.and_then(|file| perfetto(&sim.kernel, BufWriter::new(file)))
+        .with_context(|| format!("cannot write {}", path.display()))?;
     write(folder, "report.html", &page(&sim.kernel, report, charts))?;
     say(&format!("report.json, trace.json and report.html are in {}\n", folder.display()))
 }

@@ -6,6 +6,7 @@ mod common;
 use std::process::Command;
 
 use common::{MS, Run, Scene};
+use sim::bpf::Engine;
 use sim::world::Outside;
 
 const BUSY: &str = "mixed:40+fork-exec:4+affinity-storm:4";
@@ -40,6 +41,18 @@ fn looking_changes_nothing() {
     watched.config.timeline = 1000;
     watched.config.history = 7;
     assert_eq!(watched.run().report.trace_hash, plain);
+}
+
+#[test]
+fn compiled_and_interpreted_code_give_the_same_run() {
+    let run = |engine| {
+        let mut scene = scene(6);
+        scene.config.engine = engine;
+        figures(&scene.run())
+    };
+    let interpreted = run(Engine::Interpret);
+    assert_eq!(interpreted, run(Engine::Compile));
+    assert_eq!(interpreted, run(Engine::Auto));
 }
 
 #[test]

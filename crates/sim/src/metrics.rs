@@ -56,7 +56,7 @@ pub struct KernelEvents {
 /// Figures of the whole run.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
-    /// Events of the model.
+    /// Steps of the model.
     pub events: u64,
     /// Wake-ups.
     pub wakeups: u64,

@@ -23,12 +23,17 @@ pub fn main(args: &Args) -> Result<u8> {
         return Err(status::usage(format!("'{name}' has no benches; these have: {}", known.join(", "))));
     }
     super::setup::ensure(FOR_BUILD)?;
-    for name in &chosen {
+    for name in chosen.iter().flat_map(|name| packages(name)) {
         let mut cargo = super::build::cargo_program();
         cargo.args(["bench", "--package", name]).current_dir(paths::root()).envs(build_environment());
         process::visible(&mut cargo)?;
     }
     Ok(0)
+}
+
+/// The simulator is the model alone and, in a package of its own, the model with schedulers.
+fn packages(name: &str) -> Vec<&str> {
+    if name == "sim" { vec!["sim", "sched-sim"] } else { vec![name] }
 }
 
 /// Crates with a `benches` folder.

@@ -91,8 +91,12 @@ pub struct Report {
     pub seconds: f64,
     /// Fingerprint of everything that happened: equal for equal runs.
     pub trace_hash: String,
-    /// Events of the model.
+    /// Steps of the model: ticks, ends of pieces of work, interrupts and the like. How many a run takes depends on how the
+    /// model is built.
     pub events: u64,
+    /// Scheduling events, which do not: wake-ups, switches, tasks put on queues, sleeps, kicks, forks and what else the
+    /// trace notes.
+    pub scheduling_events: u64,
     /// CPUs online at the end.
     pub cpus: usize,
     /// Tasks alive at the end.
@@ -154,6 +158,7 @@ impl Report {
             seconds,
             trace_hash: format!("{:016x}", kernel.trace.hash()),
             events: metrics.events,
+            scheduling_events: kernel.trace.count(),
             cpus: kernel.online.len(),
             tasks: kernel.tasks.count(),
             busy_pct: percent(metrics.busy_ns as f64, capacity),

@@ -2,11 +2,10 @@
 //! A page that needs nothing but itself: who had each CPU, load over time, distribution of wake-up latency, figures.
 
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use crate::kernel::Kernel;
-use crate::report::Report;
 use crate::report::text::time;
+use crate::report::{Made, Report};
 
 const TEMPLATE: &str = include_str!("page.html");
 /// Stretches the close view draws; the earliest ones are taken.
@@ -56,29 +55,76 @@ pub fn page(kernel: &Kernel, report: &Report, charts: &[Chart]) -> String {
     let cpus: Vec<usize> = (0..kernel.cpus.len()).filter(|&cpu| kernel.machine.places[cpu].present).collect();
     let places = cpus.iter().map(|&cpu| {
         let place = &kernel.machine.places[cpu];
-        json!({"id": cpu, "llc": place.llc, "node": place.node})
+        Cpu { id: cpu, llc: place.llc, node: place.node }
     });
     let charts: Vec<Chart> = charts.iter().cloned().chain([busy_cpus(kernel)]).collect();
-    let (bucket_ns, mut rows) = kernel.trace.occupancy.rows(kernel.now, MAX_CELLS);
+    let (bucket, mut rows) = kernel.trace.occupancy.rows(kernel.now, MAX_CELLS);
     let row = |&cpu: &usize| rows.get_mut(cpu).map(std::mem::take).unwrap_or_default();
     let rows: Vec<Vec<u64>> = cpus.iter().map(row).collect();
-    let data = json!({
-        "made": report.made,
-        "trace_hash": report.trace_hash,
-        "summary": report.to_string(),
-        "tiles": tiles(report),
-        "groups": kernel.metrics.groups.iter().map(|group| &group.name).collect::<Vec<_>>(),
-        "cpus": places.collect::<Vec<_>>(),
-        "end": kernel.now,
-        "overview": {"bucket": bucket_ns, "rows": rows},
-        "timeline": timeline(kernel),
-        "charts": charts,
-        "cdfs": distributions(kernel),
-        "exits": report.exits,
-        "interrupted": report.interrupted,
-    });
+    let data = Data {
+        made: &report.made,
+        trace_hash: &report.trace_hash,
+        summary: report.to_string(),
+        tiles: tiles(report),
+        groups: kernel.metrics.groups.iter().map(|group| group.name.as_str()).collect(),
+        cpus: places.collect(),
+        end: kernel.now,
+        overview: Overview { bucket, rows },
+        timeline: timeline(kernel),
+        charts,
+        cdfs: distributions(kernel),
+        exits: &report.exits,
+        interrupted: report.interrupted,
+    };
+    let data = serde_json::to_string(&data).expect("plain data has a form in JSON");
     // Inside a script element only its end tag matters.
-    TEMPLATE.replace("/*DATA*/", &data.to_string().replace("</", "<\\/"))
+    TEMPLATE.replace("/*DATA*/", &data.replace("</", "<\\/"))
+}
+
+/// What the script of the page draws; written straight from here, because a tree of JSON values takes many times the memory.
+#[derive(Serialize)]
+struct Data<'a> {
+    made: &'a Made,
+    trace_hash: &'a str,
+    summary: String,
+    tiles: Vec<(&'static str, String, &'static str)>,
+    groups: Vec<&'a str>,
+    cpus: Vec<Cpu>,
+    end: u64,
+    overview: Overview,
+    timeline: Timeline,
+    charts: Vec<Chart>,
+    cdfs: Vec<Distribution<'a>>,
+    exits: &'a [String],
+    interrupted: bool,
+}
+
+#[derive(Serialize)]
+struct Cpu {
+    id: usize,
+    llc: usize,
+    node: usize,
+}
+
+#[derive(Serialize)]
+struct Overview {
+    bucket: u64,
+    rows: Vec<Vec<u64>>,
+}
+
+#[derive(Serialize)]
+struct Timeline {
+    to: u64,
+    complete: bool,
+    /// CPU, group or -1, from, to, pid.
+    stretches: Vec<(usize, i64, u64, u64, i32)>,
+}
+
+#[derive(Serialize)]
+struct Distribution<'a> {
+    name: &'a str,
+    colour: i64,
+    points: Vec<(u64, f64)>,
 }
 
 /// The figures to see first: name, value, what it means.
@@ -109,7 +155,7 @@ fn tiles(report: &Report) -> Vec<(&'static str, String, &'static str)> {
 }
 
 /// The first stretches, one by one.
-fn timeline(kernel: &Kernel) -> Value {
+fn timeline(kernel: &Kernel) -> Timeline {
     let all = &kernel.trace.timeline;
     let kept = &all[..all.len().min(MAX_STRETCHES)];
     let complete = kept.len() == all.len() && kernel.trace.timeline_dropped == 0;
@@ -123,11 +169,11 @@ fn timeline(kernel: &Kernel) -> Value {
             (stretch.cpu, group, stretch.from, stretch.to, stretch.pid)
         })
         .collect();
-    json!({"to": to, "complete": complete, "stretches": stretches})
+    Timeline { to, complete, stretches }
 }
 
 /// Distribution of wake-up latency: of all tasks, and of each group if there are several that wake up.
-fn distributions(kernel: &Kernel) -> Vec<Value> {
+fn distributions(kernel: &Kernel) -> Vec<Distribution<'_>> {
     let waking =
         || kernel.metrics.groups.iter().enumerate().filter(|(_, group)| group.wake_latency.count() > 0);
     let all = Some(("all", -2i64, kernel.metrics.wake_latency.cdf())).filter(|(_, _, cdf)| !cdf.is_empty());
@@ -135,6 +181,6 @@ fn distributions(kernel: &Kernel) -> Vec<Value> {
     let groups = groups.filter(|_| waking().count() > 1);
     all.into_iter()
         .chain(groups)
-        .map(|(name, colour, points)| json!({"name": name, "colour": colour, "points": points}))
+        .map(|(name, colour, points)| Distribution { name, colour, points })
         .collect()
 }

@@ -215,7 +215,9 @@ fn every_form_tells_the_run() {
     ] {
         assert!(!json[figure].is_null(), "{figure}");
     }
-    let trace = perfetto(&sim.kernel);
+    let mut written = Vec::new();
+    perfetto(&sim.kernel, &mut written).expect("memory takes everything");
+    let trace: serde_json::Value = serde_json::from_slice(&written).expect("JSON");
     let events = trace["traceEvents"].as_array().expect("a list");
     assert_eq!(events.len(), 4 + sim.kernel.trace.timeline.len());
     let page = page(&sim.kernel, &report, &[]);

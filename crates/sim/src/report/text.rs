@@ -35,8 +35,8 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let made = &self.made;
         writeln!(f, "{} on {} with {}, seed {}", made.scheduler, made.topology, made.workload, made.seed)?;
-        let (cpus, tasks, events) = (self.cpus, self.tasks, self.events);
-        writeln!(f, "{:.3} s virtual, {cpus} CPUs, {tasks} tasks, {events} events", self.seconds)?;
+        let (cpus, tasks, events) = (self.cpus, self.tasks, self.scheduling_events);
+        writeln!(f, "{:.3} s virtual, {cpus} CPUs, {tasks} tasks, {events} scheduling events", self.seconds)?;
         writeln!(f, "trace {}\n", self.trace_hash)?;
         self.whole(f)?;
         let head = ["count", "p50", "p90", "p99", "p99.9", "max"];
