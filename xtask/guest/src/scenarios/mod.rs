@@ -13,6 +13,8 @@ mod affinity_storm;
 #[cfg(feature = "init")]
 mod attach;
 #[cfg(feature = "init")]
+mod attach_in_churn;
+#[cfg(feature = "init")]
 mod beside_hogs;
 #[cfg(feature = "init")]
 mod cell_shrinks;
@@ -150,6 +152,7 @@ mod running {
             "C5" => super::give_back::run,
             "C6" => super::lost_llc::run,
             "C7" => super::cgroup_churn::run,
+            "C8" => super::attach_in_churn::run,
             "P1" => super::push_spread::run,
             "P2" => super::push_rescue::run,
             "P3" => super::push_storm::run,

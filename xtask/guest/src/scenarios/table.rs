@@ -263,6 +263,12 @@ const TABLE: &[ScenarioInfo] = &[
         "one cell per CPU at every look, nothing left",
         40,
     ),
+    cells(
+        "C8",
+        "attached three times while tasks fork, exit and move between tenants",
+        "it attaches each time and counts those who stayed",
+        35,
+    ),
     ScenarioInfo {
         topologies: SMT_TOPOLOGY,
         ..push(
