@@ -107,8 +107,14 @@ struct sched_dl_entity {
 	u64 dl_runtime;
 };
 
-/* The server is there, and that is all that is said about it. */
+struct scx_rq {
+	u32 nr_running;
+};
+
+/* The server is there, and that is all that is said about it. The numbers of tasks mean something beside deadline tasks only. */
 struct rq {
+	unsigned int nr_running;
+	struct scx_rq scx;
 	struct rt_rq rt;
 	struct dl_rq dl;
 	struct sched_dl_entity ext_server;

@@ -119,6 +119,7 @@ fn fill_placement(metrics: &mut Metrics, counters: &Counters) {
     metrics.wake_far = counters.get(abi::ap_counter_AP_WAKE_FAR);
     metrics.fork_spread = counters.get(abi::ap_counter_AP_WAKE_SPREAD_FORK);
     metrics.wake_misfit = counters.get(abi::ap_counter_AP_WAKE_MISFIT);
+    metrics.wake_affine = counters.get(abi::ap_counter_AP_WAKE_AFFINE);
     metrics.wake_evaded = counters.get(abi::ap_counter_AP_WAKE_EVADED);
     metrics.enqueued = counters.get(abi::ap_counter_AP_ENQUEUED);
     metrics.pinned = counters.get(abi::ap_counter_AP_PINNED);

@@ -87,6 +87,8 @@ pub struct Metrics {
     pub fork_spread: u64,
     #[stat(desc = "Wake-ups sent to a larger CPU")]
     pub wake_misfit: u64,
+    #[stat(desc = "Wake-ups on the waker's CPU because none was idle")]
+    pub wake_affine: u64,
     #[stat(desc = "Wake-ups that kept away from a previous CPU held by a higher class")]
     pub wake_evaded: u64,
     #[stat(desc = "Queued on a CPU")]
@@ -223,11 +225,12 @@ impl Metrics {
         )?;
         writeln!(
             out,
-            "  wake: prev {} cache {} far {} larger {} evaded {} preempt {}  fork spread {}  queue: cpu {} pinned {} kthread {}  kept {}",
+            "  wake: prev {} cache {} far {} larger {} affine {} evaded {} preempt {}  fork spread {}  queue: cpu {} pinned {} kthread {}  kept {}",
             self.wake_prev,
             self.wake_llc,
             self.wake_far,
             self.wake_misfit,
+            self.wake_affine,
             self.wake_evaded,
             self.wake_preempt,
             self.fork_spread,

@@ -137,6 +137,8 @@ enum ap_counter {
 	AP_WAKE_FAR,
 	AP_WAKE_SPREAD_FORK,
 	AP_WAKE_MISFIT,
+	/* To the waker's CPU, none being idle. */
+	AP_WAKE_AFFINE,
 	/* Away from the previous CPU because a higher class holds it. */
 	AP_WAKE_EVADED,
 	/* Queued on a CPU. */
@@ -216,7 +218,8 @@ struct ap_cpu {
 	u32 misfit_util;
 	/* CPU + 1 that asks this one to take a task which waits there; 0 for none. */
 	u32 help;
-	u32 pad;
+	/* Weight of the running sched_ext task. */
+	u32 running_weight;
 };
 
 #endif /* ACTIVE_PUSH_ABI_H */

@@ -54,6 +54,26 @@ static __always_inline s32 claim_fitting(struct task_struct *p, struct task_ctx 
 	return largest ? scx_bpf_select_cpu_and(p, near, 0, largest, 0) : -ENOENT;
 }
 
+/*
+ * Nobody is idle: the previous CPU, or the waker's, whose data is at hand there. The waker is taken to sleep soon, so it does not
+ * count; who wakes many draws only as many as make its CPU no fuller than theirs.
+ */
+static __always_inline s32 wake_affine(struct task_struct *p, s32 prev_cpu)
+{
+	u32 here = bpf_get_smp_processor_id();
+	struct ap_cpu *cctx = cpu_ctx(here), *prev = cpu_ctx(prev_cpu);
+	u32 load;
+
+	if (here == prev_cpu || !cctx || !prev || !cctx->running_generation || !is_online(here) || higher_class_on(here) ||
+	    !bpf_cpumask_test_cpu(here, p->cpus_ptr))
+		return prev_cpu;
+	load = cctx->load > cctx->running_weight ? cctx->load - cctx->running_weight : 0;
+	if (push_heavier(load, capacity_of(here), prev->load, capacity_of(prev_cpu), 100))
+		return prev_cpu;
+	count(AP_WAKE_AFFINE);
+	return here;
+}
+
 s32 BPF_STRUCT_OPS(active_push_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flags)
 {
 	struct task_ctx *tctx = task_ctx(p);
@@ -81,7 +101,7 @@ s32 BPF_STRUCT_OPS(active_push_select_cpu, struct task_struct *p, s32 prev_cpu, 
 		return cpu;
 	}
 	if (!(wake_flags & SCX_WAKE_FORK) && !higher_class_on(prev_cpu))
-		return prev_cpu;
+		return wake_affine(p, prev_cpu);
 	lightest = lightest_cpu(p, prev_cpu);
 	if (lightest == AP_NONE || lightest == prev_cpu)
 		return prev_cpu;

@@ -70,6 +70,7 @@ void BPF_STRUCT_OPS(active_push_running, struct task_struct *p)
 	push_running(tctx, cpu, cctx, now);
 	cctx->running_generation = tctx->generation;
 	cctx->running_pinned = p->nr_cpus_allowed == 1;
+	cctx->running_weight = tctx->weight;
 	cctx->running_vtime = p->scx.dsq_vtime;
 	cctx->running_since_ns = now;
 	advance_clock(cctx, p->scx.dsq_vtime);

@@ -250,7 +250,10 @@ static __always_inline u32 ordered_cpu(u32 index)
 
 static __always_inline bool has_higher_class(const struct rq *rq)
 {
-	return rq->rt.rt_nr_running || rq->dl.dl_nr_running;
+	if (rq->rt.rt_nr_running)
+		return true;
+	/* The kernel's servers of lower classes are deadline entities, too, but no tasks. */
+	return rq->dl.dl_nr_running && rq->nr_running > rq->scx.nr_running;
 }
 
 /*
