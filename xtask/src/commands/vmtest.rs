@@ -98,10 +98,7 @@ pub fn run(args: &Args) -> Result<(Tally, bool)> {
     let topology = args.topology.as_deref().map(Spec::parse).transpose()?;
     let schedulers = schedulers(&args.schedulers)?;
     let scenarios = select(&args.scenarios)?;
-    let mut groups = plan_groups(&matrix, &scenarios, &schedulers, &args.kernels, topology)?;
-    if args.scenarios.is_empty() {
-        leave_pending_out(&mut groups);
-    }
+    let groups = plan_groups(&matrix, &scenarios, &schedulers, &args.kernels, topology)?;
     setup::ensure(FOR_ALL)?;
     let mut kernels = BTreeMap::new();
     for group in &groups {
@@ -172,9 +169,6 @@ fn list() -> u8 {
         println!("{:<9}   holds: {}", "", info.bound);
         println!("{:<9}   machines: {}; about {} s", "", info.topologies.join(" "), info.usual_seconds);
         println!("{:<9}   schedulers: {}", "", info.schedulers.join(" "));
-        if !info.pending.is_empty() {
-            println!("{:<9}   yet to pass: {}", "", info.pending.join(" "));
-        }
     }
     0
 }
@@ -199,24 +193,6 @@ fn schedulers(names: &[String]) -> Result<Vec<String>> {
     let mut chosen = build::schedulers()?;
     chosen.retain(|known| names.is_empty() || names.contains(known));
     Ok(chosen)
-}
-
-/// Takes out what a scheduler has yet to pass, and says so: not run is not passed.
-fn leave_pending_out(groups: &mut Vec<Group>) {
-    let mut left_out: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    for group in groups.iter_mut() {
-        let (pending, kept): (Vec<_>, Vec<_>) =
-            group.scenarios.iter().partition(|info| info.is_pending(&group.scheduler));
-        group.scenarios = kept;
-        let names = left_out.entry(group.scheduler.clone()).or_default();
-        names.extend(
-            pending.iter().map(|info| info.name).filter(|name| !names.contains(name)).collect::<Vec<_>>(),
-        );
-    }
-    groups.retain(|group| !group.scenarios.is_empty());
-    for (scheduler, names) in left_out.iter().filter(|(_, names)| !names.is_empty()) {
-        eprintln!("note: {scheduler} has yet to pass {}; name them to run them", names.join(", "));
-    }
 }
 
 /// Builds the schedulers that these groups need.

@@ -4,7 +4,7 @@
 //! The load sleeps most of the time: where one host core emulates every CPU, each hog would take as much of it as the
 //! verifier, and there is a lot to verify.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
@@ -19,10 +19,12 @@ const RELOADS: u64 = 20;
 /// The kernel frees programs and maps in the background.
 const FREED: Duration = Duration::from_secs(60);
 
+/// Counts that stand this long have settled.
+const STANDS: Duration = Duration::from_secs(3);
+
 pub fn run(context: &mut Context) -> Result<()> {
     let cpus = evidence::online()?.len();
-    let objects = || sys::bpf_objects().context("cannot count BPF programs and maps");
-    let (before, kernel_before) = (objects()?, evidence::sched_ext()?);
+    let (before, kernel_before) = (settled(context)?, evidence::sched_ext()?);
     let pool = Pool::start(&vec![Job::sleeper(Duration::from_millis(50)); cpus])?;
     let mut loaded = before;
     for reload in 1..=RELOADS {
@@ -53,6 +55,23 @@ pub fn run(context: &mut Context) -> Result<()> {
     context.require(stuck == 0, || format!("{stuck} workers stood still for {TURN:?} after the reloads"));
     pool.stop(context);
     Ok(())
+}
+
+fn objects() -> Result<BpfObjects> {
+    sys::bpf_objects().context("cannot count BPF programs and maps")
+}
+
+/// What the kernel holds when it has freed what scenarios before this one left: the counts that stand for a while.
+fn settled(context: &mut Context) -> Result<BpfObjects> {
+    let (mut last, mut since) = (objects()?, Instant::now());
+    context.wait_for(FREED, Duration::from_millis(200), |_| {
+        let now = objects()?;
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+        Ok((since.elapsed() >= STANDS).then_some(()))
+    })?;
+    Ok(last)
 }
 
 /// What there is more of than before; None when nothing is.

@@ -38,8 +38,6 @@ pub struct ScenarioInfo {
     pub topologies: &'static [&'static str],
     /// Schedulers that it concerns: it runs once against each of them that exists.
     pub schedulers: &'static [&'static str],
-    /// Those of them that have not passed it yet: there it runs only when it is named.
-    pub pending: &'static [&'static str],
     /// What the kernel must say while it runs, although it would be trouble elsewhere.
     pub expects: &'static [&'static str],
     /// Kernels to boot it on.
@@ -76,7 +74,6 @@ const fn info(
         bound,
         topologies: DEFAULT_TOPOLOGIES,
         schedulers: ALL_SCHEDULERS,
-        pending: &[],
         expects: &[],
         kernel: KernelNeed::Any,
         // Slow emulation must not fail a scenario: four times the usual time, and room for attach and detach.
@@ -113,42 +110,34 @@ const fn push(
 
 const TABLE: &[ScenarioInfo] = &[
     info("1", "attach, idle, detach", "disabled again in 30 s", 8),
-    info("2", "20 reloads in a row beside a load", "enable_seq +20, no BPF map or program left", 75)
-        .not_yet(ACTIVE_PUSH),
+    info("2", "20 reloads in a row beside a load", "enable_seq +20, no BPF map or program left", 75),
     info(
         "3",
         "SIGSTOP the daemon for 30 s under load, then SIGKILL it",
         "no stall while stopped; kernel scheduler back in 30 s; workers advance",
         45,
-    )
-    .not_yet(ACTIVE_PUSH),
-    info("4", "second scheduler started beside the first", "exit 75, one line, first unaffected", 8)
-        .not_yet(ACTIVE_PUSH),
-    info("5", "bad arguments, no root", "one clear line each, documented exit status, never enabled", 6)
-        .not_yet(ACTIVE_PUSH),
+    ),
+    info("4", "second scheduler started beside the first", "exit 75, one line, first unaffected", 8),
+    info("5", "bad arguments, no root", "one clear line each, documented exit status, never enabled", 6),
     ScenarioInfo {
         kernel: KernelNeed::WithoutSchedExt,
         ..info("5-no-ext", "kernel without sched_ext", "one clear line, exit 69", 4)
     },
-    info("6", "one pinned spinner per CPU", "no sample off its CPU, each at least 0.5 T of CPU time", 15)
-        .not_yet(ACTIVE_PUSH),
-    info("7", "2x oversubscribed equal spinners", "CPU time max/min at most 1.5", 16).not_yet(ACTIVE_PUSH),
+    info("6", "one pinned spinner per CPU", "no sample off its CPU, each at least 0.5 T of CPU time", 15),
+    info("7", "2x oversubscribed equal spinners", "CPU time max/min at most 1.5", 16),
     info(
         "8",
         "nice 0 : 5, pinned to one CPU, and unpinned at 2x load",
         "CPU time ratio 2.2-4.2 pinned (theory 3.06), 1.8-4.5 unpinned",
         26,
-    )
-    .not_yet(ACTIVE_PUSH),
+    ),
     info(
         "9",
         "nice -20, 19, SCHED_IDLE, re-niced while runnable",
         "shares follow the weights, nobody at 0",
         20,
-    )
-    .not_yet(ACTIVE_PUSH),
-    info("11", "cpusets set, swapped, cleared under load", "no sample outside after 1 s", 18)
-        .not_yet(ACTIVE_PUSH),
+    ),
+    info("11", "cpusets set, swapped, cleared under load", "no sample outside after 1 s", 18),
     ScenarioInfo {
         schedulers: CGROUP_WEIGHTS,
         ..info(
@@ -158,8 +147,7 @@ const TABLE: &[ScenarioInfo] = &[
             74,
         )
     },
-    info("12", "random affinity storm at full load, 60 s", "no task outside its mask, scheduler alive", 66)
-        .not_yet(ACTIVE_PUSH),
+    info("12", "random affinity storm at full load, 60 s", "no task outside its mask, scheduler alive", 66),
     info(
         "13",
         "sleepers among hogs (1 ms run, 9 ms sleep), against the kernel's scheduler",
@@ -172,23 +160,20 @@ const TABLE: &[ScenarioInfo] = &[
         "each pair progresses in every 1.25 s; at least half the kernel's turns (bound pairs) and CPU time (free ones)",
         15,
     ),
-    info("15", "fork/exec/exit storm, 5000 tasks", "all reaped; task contexts back to the baseline", 70)
-        .not_yet(ACTIVE_PUSH),
-    info("16", "one waker, 32 receivers, 100 rounds", "each receiver counts 100", 15).not_yet(ACTIVE_PUSH),
+    info("15", "fork/exec/exit storm, 5000 tasks", "all reaped; task contexts back to the baseline", 70),
+    info("16", "one waker, 32 receivers, 100 rounds", "each receiver counts 100", 15),
     info(
         "17",
         "CPU off/on loop under load, monitor attached",
         "nobody runs on an offline CPU; scheduler survives or restarts in place by itself",
         50,
-    )
-    .not_yet(ACTIVE_PUSH),
+    ),
     info(
         "18",
         "SCHED_FIFO hog on one CPU",
         "tasks that may leave it do; a bound one gets the share of the kernel's server from 7.0 on",
         18,
-    )
-    .not_yet(ACTIVE_PUSH),
+    ),
     ScenarioInfo {
         schedulers: DOMAIN_BALANCER,
         topologies: &["1n1l1c1t", "1n1l3c1t", "1n1l2c2t", "1n2l2c1t", "2n2l2c1t"],
@@ -210,9 +195,8 @@ const TABLE: &[ScenarioInfo] = &[
         "exactly the tasks of policy SCHED_EXT are the scheduler's, whoever changes sides",
         15,
     ),
-    info("23", "work bound to a CPU beside solo hogs", "served within 5 s", 14).not_yet(ACTIVE_PUSH),
-    info("24", "500 tasks bound to random subsets", "everybody runs; the scheduler unloads", 25)
-        .not_yet(ACTIVE_PUSH),
+    info("23", "work bound to a CPU beside solo hogs", "served within 5 s", 14),
+    info("24", "500 tasks bound to random subsets", "everybody runs; the scheduler unloads", 25),
     info(
         "25",
         "statistics and metrics against the kernel's wake-ups; requests that are none",
@@ -308,15 +292,6 @@ impl ScenarioInfo {
     /// Whether it runs against this scheduler.
     pub fn concerns(&self, scheduler: &str) -> bool {
         self.schedulers.contains(&scheduler)
-    }
-
-    /// Whether this scheduler has yet to pass it.
-    pub fn is_pending(&self, scheduler: &str) -> bool {
-        self.pending.contains(&scheduler)
-    }
-
-    const fn not_yet(self, pending: &'static [&'static str]) -> Self {
-        Self { pending, ..self }
     }
 }
 
