@@ -11,22 +11,21 @@ fn levels(run: &Run, wanted: impl Fn(&str) -> bool) -> Vec<&LevelMetrics> {
 }
 
 /// Hogs never wake up, so every move is a pull or a push, and the model knows how far each went. A task that is pulled and
-/// pulled again before it runs is counted twice by the scheduler and moves once.
+/// pulled again before it runs is counted twice by the scheduler, on two levels perhaps, and moves once.
 #[test]
 fn gained_and_pushed_are_the_moves_of_the_model() {
     let run = Scene::new("2n2l2c2t", S).hogs_on(&[0; 24], false).run();
-    let moved = &run.report.migrations;
+    let (moved, mut all) = (&run.report.migrations, (0, 0));
     for (level, model) in
         [("smt", moved.core), ("llc", moved.llc), ("node", moved.node), ("machine", moved.remote)]
     {
         let own = levels(&run, |name| name.contains(level));
         let counted: u64 = own.iter().map(|level| level.lb_gained + level.alb_pushed).sum();
         println!("{level}: {counted} counted, {model} seen");
-        assert!(
-            model > 0 && counted >= model && counted <= model + model / 10 + 1,
-            "{level}: {counted} against {model}"
-        );
+        assert!(model > 0 && counted.abs_diff(model) <= model / 10 + 1, "{level}: {counted} against {model}");
+        all = (all.0 + counted, all.1 + model);
     }
+    assert!(all.0 >= all.1, "{} counted, {} seen", all.0, all.1);
     let metrics = &run.outcome.metrics;
     assert_eq!(metrics.requeued_idle + metrics.rescued, 0, "{metrics:?}");
 }
