@@ -10,24 +10,32 @@ fn levels(run: &Run, wanted: impl Fn(&str) -> bool) -> Vec<&LevelMetrics> {
     levels.map(|(_, level)| level).collect()
 }
 
-/// Hogs never wake up, so every move is a pull or a push, and the model knows how far each went. A task that is pulled and
-/// pulled again before it runs is counted twice by the scheduler, on two levels perhaps, and moves once.
+/// Hogs never wake up, so every move is a pull, a push or a way out of a CPU that was left, and the model knows how far each
+/// went. Each machine has one level, so that a move can count on no other, and so few hogs that each has run when they are set
+/// free. A task that is pulled and pulled again before it runs counts twice and moves once.
 #[test]
 fn gained_and_pushed_are_the_moves_of_the_model() {
-    let run = Scene::new("2n2l2c2t", S).hogs_on(&[0; 24], false).run();
-    let (moved, mut all) = (&run.report.migrations, (0, 0));
-    for (level, model) in
-        [("smt", moved.core), ("llc", moved.llc), ("node", moved.node), ("machine", moved.remote)]
+    for (level, machine, hogs) in
+        [("smt", "1n1l1c2t", 4), ("llc", "1n1l4c1t", 8), ("node", "1n4l1c1t", 8), ("machine", "4n1l1c1t", 8)]
     {
+        let run = Scene::new(machine, S).hogs_on(&vec![0; hogs], false).run();
+        let moved = &run.report.migrations;
+        let [smt, llc, node, remote] = [moved.core, moved.llc, moved.node, moved.remote];
+        let seen = match level {
+            "smt" => smt,
+            "llc" => llc,
+            "node" => node,
+            _ => remote,
+        };
+        assert_eq!(seen, smt + llc + node + remote, "{machine} has one level: {moved:?}");
         let own = levels(&run, |name| name.contains(level));
-        let counted: u64 = own.iter().map(|level| level.lb_gained + level.alb_pushed).sum();
-        println!("{level}: {counted} counted, {model} seen");
-        assert!(model > 0 && counted.abs_diff(model) <= model / 10 + 1, "{level}: {counted} against {model}");
-        all = (all.0 + counted, all.1 + model);
+        let balanced: u64 = own.iter().map(|level| level.lb_gained + level.alb_pushed).sum();
+        let metrics = &run.outcome.metrics;
+        let placed = metrics.requeued_idle + metrics.rescued;
+        println!("{level}: {balanced} by balancing and {placed} by placement counted, {seen} seen");
+        let counted = balanced + placed;
+        assert!(seen > 0 && counted >= seen && counted <= seen + seen / 10, "{level}: {counted} for {seen}");
     }
-    assert!(all.0 >= all.1, "{} counted, {} seen", all.0, all.1);
-    let metrics = &run.outcome.metrics;
-    assert_eq!(metrics.requeued_idle + metrics.rescued, 0, "{metrics:?}");
 }
 
 /// Every round ends as one of balanced, failed or gained; idle ones gain one task at a time.

@@ -213,6 +213,30 @@ __noinline int find_busiest_group(u32 cpu, u32 level)
 	return found->nr;
 }
 
+/*
+ * Of its group, is this the CPU that a task from outside would help most? Only that one takes a busy round: for a fuller one, no move
+ * would even anything out, and CPUs whose ticks keep their order would spend the group's rounds like that for ever. The kernel's
+ * should_we_balance() decides the same. CPUs that a higher class holds make no rounds.
+ */
+__noinline int is_lightest(u32 cpu, u32 level)
+{
+	struct ap_cpu *own = cpu_ctx(cpu);
+	u32 first, nr, i;
+
+	if (!own || !level || level >= AP_MAX_LEVELS)
+		return 1;
+	group_range(level, span_of(cpu, level - 1), &first, &nr);
+	bpf_for(i, 0, nr) {
+		u32 other = ordered_cpu(first + i);
+		struct ap_cpu *cctx = cpu_ctx(other);
+
+		if (cctx && is_online(other) &&
+		    push_heavier(own->load, capacity_of(cpu), cctx->load, capacity_of(other), 100) && !higher_class_on(other))
+			return 0;
+	}
+	return 1;
+}
+
 static __always_inline bool was_tried(const struct search *found, u32 cpu)
 {
 	u32 i;

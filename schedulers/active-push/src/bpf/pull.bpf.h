@@ -275,13 +275,17 @@ __noinline u32 balance_level(u32 cpu, u32 level, u32 idle)
 	return PULL_MOVED(result);
 }
 
+static __always_inline bool round_is_due(const struct level_state *state, u64 interval, u64 now)
+{
+	return (s64)(now - state->last_balance_ns) >= (s64)interval;
+}
+
 /* The round of this group is due, and this CPU has just claimed it. */
 static __always_inline bool claim_round(struct level_state *state, u64 interval, u64 now)
 {
 	u64 last = state->last_balance_ns;
 
-	return (s64)(now - last) >= (s64)interval &&
-	       __sync_val_compare_and_swap(&state->last_balance_ns, last, now) == last;
+	return round_is_due(state, interval, now) && __sync_val_compare_and_swap(&state->last_balance_ns, last, now) == last;
 }
 
 static __always_inline u64 round_interval(const struct level_state *state, u32 level, bool busy)
@@ -415,7 +419,9 @@ __noinline u32 busy_balance(u32 cpu)
 	bpf_for(level, 0, nr_levels) {
 		struct level_state *state = group_state(cpu, level);
 
-		if (state && claim_round(state, round_interval(state, level, true), now))
+		if (!state || !round_is_due(state, round_interval(state, level, true), now) || !is_lightest(cpu, level))
+			continue;
+		if (claim_round(state, round_interval(state, level, true), now))
 			moved += balance_level(cpu, level, AP_NOT_IDLE);
 	}
 	return moved;

@@ -92,10 +92,15 @@ const fn cells(
     ScenarioInfo { schedulers: CELL_SCHEDULER, ..info(name, title, bound, usual_seconds) }
 }
 
-/// A scenario that the simulator runs too, with the figures of its scenario file.
-const fn simulated(name: &'static str, title: &'static str, usual_seconds: u64) -> ScenarioInfo {
+/// A scenario that the simulator runs too, with the figures of its scenario file, for the schedulers that the file names.
+const fn simulated(
+    name: &'static str,
+    title: &'static str,
+    schedulers: &'static [&'static str],
+    usual_seconds: u64,
+) -> ScenarioInfo {
     let bound = "figures of crates/sched-sim/fidelity/scenarios.json, as the simulator gives them";
-    ScenarioInfo { schedulers: DOMAIN_BALANCER, ..info(name, title, bound, usual_seconds) }
+    ScenarioInfo { schedulers, ..info(name, title, bound, usual_seconds) }
 }
 
 /// A scenario about pushes.
@@ -226,10 +231,10 @@ const TABLE: &[ScenarioInfo] = &[
             18,
         )
     },
-    simulated("F1", "as simulated: shares of nice 0 and 5 on one CPU", 16),
-    simulated("F2", "as simulated: 16 equal spinners", 16),
-    simulated("F3", "as simulated: 24 hogs set free, stealing off", 20),
-    simulated("F4", "as simulated: spinners bound to few CPUs", 14),
+    simulated("F1", "as simulated: shares of nice 0 and 5 on one CPU", ALL_SCHEDULERS, 16),
+    simulated("F2", "as simulated: 16 equal spinners", ALL_SCHEDULERS, 16),
+    simulated("F3", "as simulated: 24 hogs set free, stealing off", DOMAIN_BALANCER, 20),
+    simulated("F4", "as simulated: spinners bound to few CPUs", ALL_SCHEDULERS, 14),
     cells(
         "C1",
         "a tenant of 2 threads beside a tenant of 4 hogs a CPU, against the kernel's scheduler",

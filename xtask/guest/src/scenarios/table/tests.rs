@@ -11,9 +11,12 @@ fn names_are_unique_whatever_their_case() {
 
 #[test]
 fn every_promised_scenario_is_there() {
-    let promised = "1 2 3 4 5 6 7 8 9 10 11 12 15 16 17 18 19 20 23 24 D1 D2 D3";
-    for name in promised.split(' ') {
-        assert!(find(name).is_some(), "scenario {name} is missing");
+    let numbered = (1..=25).map(|number| number.to_string());
+    let lettered = [("D", 3), ("C", 8), ("P", 4), ("F", 4)];
+    let lettered =
+        lettered.iter().flat_map(|&(letter, last)| (1..=last).map(move |number| format!("{letter}{number}")));
+    for name in numbered.chain(lettered) {
+        assert!(find(&name).is_some(), "scenario {name} is missing");
     }
     assert_eq!(find("d1").map(|info| info.name), Some("D1"));
     assert!(find("999").is_none());
@@ -52,4 +55,15 @@ fn every_scenario_concerns_known_schedulers_and_the_special_ones_only_theirs() {
     let common = find("7").unwrap();
     assert!(ALL_SCHEDULERS.iter().all(|name| common.concerns(name)));
     assert!(!find("D1").unwrap().concerns("cell-scheduler") && !common.concerns("nobody"));
+}
+
+#[test]
+fn simulated_scenarios_concern_whom_their_file_names() {
+    let file = include_str!("../../../../../crates/sched-sim/fidelity/scenarios.json");
+    let suite: serde_json::Value = serde_json::from_str(file).expect("a file of JSON");
+    for scenario in suite["scenarios"].as_array().expect("scenarios") {
+        let name = scenario["name"].as_str().expect("a name");
+        let named: Vec<_> = scenario["schedulers"].as_array().into_iter().flatten().collect();
+        assert_eq!(named, find(name).expect("a row in the table").schedulers, "{name}");
+    }
 }
