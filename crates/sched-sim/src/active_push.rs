@@ -19,10 +19,6 @@ use topology::Topology;
 
 use crate::drive::{self, Attachment, Scheduler, World};
 
-/// Figures are taken so often at most, by time and over a run.
-const FIGURES_EVERY_NS: u64 = 50_000_000;
-const FIGURES: u64 = 400;
-
 /// What a run of the scheduler left behind.
 #[derive(Debug, Default)]
 pub struct Outcome {
@@ -119,9 +115,7 @@ impl Host for SimHost<'_> {
     }
 
     fn wants_metrics(&self) -> bool {
-        // Fine enough for a chart, however long the run.
-        let last = self.outcome.history.last().map_or(0, |(at, _)| *at);
-        self.world.now_ns() >= last + FIGURES_EVERY_NS.max(self.world.end_ns() / FIGURES)
+        self.world.wants_figures(&self.outcome.history)
     }
 
     fn publish(&mut self, metrics: &Metrics) {

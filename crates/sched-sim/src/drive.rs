@@ -17,6 +17,10 @@ use sim::bpf::{BpfScheduler, Session, SimObject};
 use sim::report::Chart;
 use topology::Topology;
 
+/// Figures are taken so often at most, by time and over a run.
+const FIGURES_EVERY_NS: u64 = 50_000_000;
+const FIGURES: u64 = 400;
+
 /// What one attachment needs: the object that ships and what is set in it.
 pub struct Attachment {
     /// The compiled BPF object.
@@ -101,9 +105,11 @@ impl World {
         if time == 0 { 0.0 } else { (busy - before) as f64 * 100.0 / time as f64 }
     }
 
-    /// When the run ends, ns.
-    pub fn end_ns(&self) -> u64 {
-        self.session.end_ns()
+    /// Whether it is time for further statistics behind those of `history`: fine enough for a chart, however long the
+    /// scheduler's own interval and the run.
+    pub fn wants_figures<M>(&self, history: &[(u64, M)]) -> bool {
+        let last = history.last().map_or(0, |(at, _)| *at);
+        self.now_ns() >= last + FIGURES_EVERY_NS.max(self.session.end_ns() / FIGURES)
     }
 
     /// The model itself.
