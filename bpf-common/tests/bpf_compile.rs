@@ -117,6 +117,10 @@ fn every_header_compiles_alone() {
     let mut headers = 0;
     for entry in fs::read_dir(include_dir()).expect("the include folder is part of the sources") {
         let name = entry.expect("a readable folder").file_name().into_string().expect("an ASCII name");
+        if name.ends_with(".bpf.h") {
+            // It calls the kernel, whose names only a scheduler's build has.
+            continue;
+        }
         // Twice, for the guard.
         let source = format!("{VMLINUX}\n#include \"{name}\"\n#include \"{name}\"\n");
         for cpu in ["-mcpu=v2", "-mcpu=v3", "-mcpu=v4"] {

@@ -26,6 +26,8 @@ pub struct Outcome {
     pub topology: String,
     /// What came of it.
     pub result: ScenarioResult,
+    /// Where the logs of its boot are, if it needs a look.
+    pub logs: PathBuf,
 }
 
 impl Outcome {
@@ -36,7 +38,7 @@ impl Outcome {
 
     /// One line: verdict, scenario, where, figures.
     pub fn line(&self) -> String {
-        let Self { scheduler, kernel, topology, result } = self;
+        let Self { scheduler, kernel, topology, result, .. } = self;
         let figures: Vec<String> =
             result.figures.iter().map(|(name, value)| format!("{name}={}", shown(value))).collect();
         let mut line =
@@ -108,7 +110,7 @@ fn remove_old(base: &Path) {
 pub fn save(dir: &Path, outcomes: &[Outcome]) -> Result<()> {
     let all: Vec<serde_json::Value> = outcomes
         .iter()
-        .map(|Outcome { scheduler, kernel, topology, result }| {
+        .map(|Outcome { scheduler, kernel, topology, result, .. }| {
             json!({
                 "scheduler": scheduler, "kernel": kernel, "topology": topology, "scenario": result.scenario,
                 "verdict": result.verdict, "figures": result.figures, "failures": result.failures,

@@ -236,7 +236,12 @@ fn episode(name: &str, seed: u64, check_every: u64) -> Result<Episode, String> {
     let topology = machine(machine_name);
     let words = options(&mut rng, name);
     let story = format!("episode seed {seed}: {name} {} on {machine_name}", words.join(" "));
-    let mut sim: Sim<BpfScheduler> = Sim::new(&topology, Config { seed, check_every, ..Config::default() });
+    // Half of the worlds are those of the oldest kernel, where CPUs take their time to come up.
+    let oldest = rng.chance(0.5);
+    let kernel = if oldest { Config::oldest_kernel() } else { Config::default() };
+    let bring_up_ns = if oldest { rng.below(100 * MS) } else { 0 };
+    let config = Config { seed, check_every, bring_up_ns, ..kernel };
+    let mut sim: Sim<BpfScheduler> = Sim::new(&topology, config);
     let load = workload(&mut rng, topology.online().len());
     load.install(&mut sim);
     let session = Session::new(sim, rng.between(EPISODE_NS.0, EPISODE_NS.1));

@@ -78,6 +78,12 @@ pub struct Config {
     pub timeline: usize,
     /// Tasks that real-time tasks starve get 5 % of their CPU, as on kernels from 7.0 on.
     pub ext_server: bool,
+    /// A task whose slice ends while it is alone, and that goes back to the local queue of its CPU, runs on by itself, as from 7.3
+    /// on; before, the CPU idles beside it until somebody kicks it.
+    pub last_runs_on: bool,
+    /// Work of the kernel thread that brings a CPU up, on that CPU and before sched_ext counts it as online, ns; 0: CPUs are
+    /// there at once.
+    pub bring_up_ns: u64,
     /// A scheduler's own watchdog timeout is cut to this, ns.
     pub watchdog_max_ns: u64,
 }
@@ -93,12 +99,19 @@ impl Default for Config {
             engine: Engine::Auto,
             timeline: 0,
             ext_server: true,
+            last_runs_on: true,
+            bring_up_ns: 0,
             watchdog_max_ns: 30_000_000_000,
         }
     }
 }
 
 impl Config {
+    /// What differs in the oldest kernel that the schedulers support, 6.18.
+    pub fn oldest_kernel() -> Self {
+        Self { ext_server: false, last_runs_on: false, ..Self::default() }
+    }
+
     /// Time between ticks, ns.
     pub fn tick_ns(&self) -> u64 {
         1_000_000_000 / self.hz.max(1)

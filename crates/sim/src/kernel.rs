@@ -38,6 +38,8 @@ pub enum Curr {
 pub struct Cpu {
     /// Whether it takes part.
     pub online: bool,
+    /// The kernel thread that brings it up, while that is at work; the CPU is not online then.
+    pub coming_up: Option<TaskIdx>,
     /// What it does.
     pub curr: Curr,
     /// Its local queue.
@@ -68,6 +70,8 @@ pub struct Cpu {
     pub released: bool,
     /// Interrupts hold the idle CPU up to here.
     pub interrupted_until: u64,
+    /// Kicks of this CPU that are under way.
+    pub kicks: u32,
     /// CPUs that wait until this one reschedules, and since when.
     pub kick_waiters: Vec<(CpuId, u64)>,
     /// Tasks inserted on other CPUs that are not there yet.
@@ -325,7 +329,7 @@ impl Kernel {
 
     /// Asks a CPU to reschedule; at once if it is the one that executes, else after an interrupt.
     pub fn resched(&mut self, cpu: CpuId) {
-        if self.cpus[cpu].need_resched || !self.cpus[cpu].online {
+        if self.cpus[cpu].need_resched || !self.cpus[cpu].executes() {
             return;
         }
         self.change_cpu(cpu, |cpu| cpu.need_resched = true);
@@ -486,9 +490,15 @@ impl Kernel {
 }
 
 impl Cpu {
+    /// Whether it runs anything at all.
+    pub fn executes(&self) -> bool {
+        self.online || self.coming_up.is_some()
+    }
+
     fn new(online: bool) -> Self {
         Self {
             online,
+            coming_up: None,
             curr: Curr::Idle,
             local: VecDeque::new(),
             need_resched: false,
@@ -504,6 +514,7 @@ impl Cpu {
             server_runs: false,
             released: false,
             interrupted_until: 0,
+            kicks: 0,
             kick_waiters: Vec::new(),
             deferred: VecDeque::new(),
             distribute_prev: 0,

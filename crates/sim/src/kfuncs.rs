@@ -244,12 +244,14 @@ impl Kernel {
             return;
         }
         // From irq_work, once the run queue at hand is unlocked.
+        self.cpus[cpu].kicks += 1;
         self.events
             .push(self.now + self.config.costs.deferred_ns, Event::Kick { cpu, flags, from: self.this_cpu });
     }
 
     /// A kick from the CPU `self.this_cpu` takes effect.
     pub fn kicked(&mut self, cpu: CpuId, flags: u64) {
+        self.cpus[cpu].kicks -= 1;
         let curr = self.cpus[cpu].curr;
         if flags & SCX_KICK_IDLE != 0 && curr != Curr::Idle {
             return;

@@ -118,6 +118,8 @@ pub enum Step {
     /// One unit of useful work is complete; its response time counts from the token taken last, or from the previous
     /// completion.
     Done,
+    /// The CPU that it brings up takes part from here on (the kernel's hotplug thread).
+    ComeUp,
     /// Ends.
     Exit,
 }

@@ -16,6 +16,8 @@ mod cpulist;
 #[cfg(feature = "init")]
 mod demo;
 #[cfg(feature = "init")]
+mod dump;
+#[cfg(feature = "init")]
 mod evidence;
 #[cfg(feature = "init")]
 mod figures;

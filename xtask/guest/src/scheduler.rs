@@ -6,11 +6,12 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::context::Context;
+use crate::dump;
 use crate::evidence::{self, SchedExt};
 use crate::stats_client::{self, Stats};
 
@@ -164,7 +165,7 @@ impl Scheduler {
     pub fn require_on(&mut self, context: &mut Context) -> Result<()> {
         if let Some(status) = self.child.try_wait()? {
             self.ended = true;
-            bail!("the scheduler ended by itself ({status}): {}", self.last_line());
+            return Err(self.ended_by_itself(status));
         }
         if !self.is_on(context)? {
             let now = evidence::sched_ext()?;
@@ -177,7 +178,7 @@ impl Scheduler {
     pub fn require_alive(&mut self) -> Result<()> {
         if let Some(status) = self.child.try_wait()? {
             self.ended = true;
-            bail!("the scheduler ended by itself ({status}): {}", self.last_line());
+            return Err(self.ended_by_itself(status));
         }
         Ok(())
     }
@@ -281,6 +282,15 @@ impl Scheduler {
     /// The log so far.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    fn ended_by_itself(&self, status: ExitStatus) -> anyhow::Error {
+        let stalled = dump::about_stalled(&self.log()).map(|text| format!("; the dump: {text}"));
+        anyhow!(
+            "the scheduler ended by itself ({status}): {}{}",
+            self.last_line(),
+            stalled.unwrap_or_default()
+        )
     }
 
     fn last_line(&self) -> String {

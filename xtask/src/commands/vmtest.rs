@@ -24,6 +24,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+/// Results that are seen at once: with more, what did not pass is printed again at the end.
+const SEEN_AT_ONCE: usize = 8;
+
 /// Options of `vmtest`.
 #[derive(clap::Args, Default)]
 pub struct Args {
@@ -125,6 +128,7 @@ pub fn run(args: &Args) -> Result<(Tally, bool)> {
         }
     }
     report::save(&runner.dir, &outcomes)?;
+    runner.recall(&outcomes);
     let mut tally = Tally::default();
     for outcome in &outcomes {
         tally.add(outcome.result.verdict);
@@ -302,7 +306,7 @@ impl Runner<'_> {
             let dir = self.dir.join(place.replace(['/', ':'], "-"));
             let (outcomes, rest) = self.boot(group, kernel, &left, &dir)?;
             let kept = self.args.keep || outcomes.iter().any(|outcome| outcome.bad());
-            progress::pause(|| outcomes.iter().for_each(|outcome| self.print(outcome, &dir)));
+            progress::pause(|| outcomes.iter().for_each(|outcome| self.print(outcome)));
             all.extend(outcomes);
             if !kept {
                 // Nothing in there is of interest any more.
@@ -362,13 +366,14 @@ impl Runner<'_> {
                     kernel: group.kernel.clone(),
                     topology: group.topology.to_string(),
                     result: judged.result,
+                    logs: dir.to_owned(),
                 });
             }
         }
         Ok((outcomes, rest))
     }
 
-    fn print(&self, outcome: &Outcome, dir: &Path) {
+    fn print(&self, outcome: &Outcome) {
         println!("{}", outcome.line());
         if !outcome.bad() {
             return;
@@ -376,13 +381,23 @@ impl Runner<'_> {
         for reason in outcome.reasons() {
             println!("    {reason}");
         }
-        println!("    logs: {}", paths::shown(dir));
+        println!("    logs: {}", paths::shown(&outcome.logs));
         println!("    again: {}", self.again(outcome));
+    }
+
+    /// Prints what needs a look once more at the end of a long run, where it is found.
+    fn recall(&self, outcomes: &[Outcome]) {
+        let bad: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.bad()).collect();
+        if bad.is_empty() || outcomes.len() <= SEEN_AT_ONCE {
+            return;
+        }
+        println!("\nOf {} scenarios {} did not pass:", outcomes.len(), bad.len());
+        bad.into_iter().for_each(|outcome| self.print(outcome));
     }
 
     /// The command that runs one scenario again as it ran here.
     fn again(&self, outcome: &Outcome) -> String {
-        let Outcome { scheduler, kernel, topology, result } = outcome;
+        let Outcome { scheduler, kernel, topology, result, .. } = outcome;
         let mut command = format!(
             "cargo xtask vmtest {} --scheduler {scheduler} --kernel {kernel} --topology {topology}",
             result.scenario

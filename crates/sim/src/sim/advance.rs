@@ -58,7 +58,7 @@ impl<O: Ops> Sim<O> {
         self.kernel.channels.len() - 1
     }
 
-    fn make_task(&mut self, spec: &TaskSpec, cpu: CpuId, parent: Option<TaskIdx>) -> TaskIdx {
+    pub(super) fn make_task(&mut self, spec: &TaskSpec, cpu: CpuId, parent: Option<TaskIdx>) -> TaskIdx {
         let kernel = &mut self.kernel;
         let (cgroup, user_mask, mask) = birthplace(kernel, spec, parent);
         kernel.cgroups[cgroup].tasks += 1;
@@ -216,6 +216,10 @@ impl<O: Ops> Sim<O> {
                 entry.awaits_children = true;
                 self.block(cpu, task);
                 After::Stop
+            }
+            Step::ComeUp => {
+                self.come_up(cpu);
+                After::Go
             }
             Step::Exit => {
                 self.exit_task(cpu, task);

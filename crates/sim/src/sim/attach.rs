@@ -174,8 +174,8 @@ impl<O: Ops> Sim<O> {
         self.kernel.timers = Timers::default();
         self.kernel.scheduler = None;
         self.kernel.dsqs.clear_user();
-        for cpu in &self.kernel.online.clone() {
-            if self.kernel.cpus[cpu].curr == Curr::Idle {
+        for cpu in 0..self.kernel.cpus.len() {
+            if self.kernel.cpus[cpu].executes() && self.kernel.cpus[cpu].curr == Curr::Idle {
                 self.set_idle(cpu, true, false);
                 self.kernel.resched(cpu);
             }

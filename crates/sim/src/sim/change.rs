@@ -11,8 +11,9 @@ use crate::abi::{
 use crate::events::CpuId;
 use crate::kernel::{Curr, Within};
 use crate::ops::Ops;
+use crate::program::{Dist, Program, Step};
 use crate::sim::Sim;
-use crate::task::{Place, TaskIdx};
+use crate::task::{Place, TaskIdx, TaskSpec};
 use crate::trace::{Stretch, What};
 
 impl<O: Ops> Sim<O> {
@@ -138,17 +139,14 @@ impl<O: Ops> Sim<O> {
     /// A CPU goes or comes.
     pub fn hotplug(&mut self, cpu: CpuId, online: bool) {
         let kernel = &mut self.kernel;
-        let known = kernel.cpus.get(cpu).is_some() && kernel.machine.places[cpu].present;
+        let known = kernel.cpus.get(cpu).is_some_and(|cpu| cpu.coming_up.is_none())
+            && kernel.machine.places[cpu].present;
         if !known || kernel.cpus[cpu].online == online || (!online && kernel.online.len() == 1) {
             return;
         }
         kernel.note(What::Hotplug, cpu, 0, online.into());
         if online {
-            kernel.change_cpu(cpu, |cpu| cpu.online = true);
-            kernel.online.insert(cpu);
-            self.set_idle(cpu, true, true);
-            self.tell_hotplug(cpu, true);
-            return;
+            return self.bring_up(cpu);
         }
         kernel.online.remove(cpu);
         self.set_idle(cpu, false, false);
@@ -162,6 +160,37 @@ impl<O: Ops> Sim<O> {
         if self.kernel.this_cpu == cpu {
             self.kernel.this_cpu = self.kernel.online.first().unwrap_or(0);
         }
+    }
+
+    /// `cpu_up()`: a kernel thread of the CPU does the work, and the run queue goes online at its end.
+    fn bring_up(&mut self, cpu: CpuId) {
+        let work_ns = self.kernel.config.bring_up_ns;
+        if work_ns == 0 {
+            return self.come_up(cpu);
+        }
+        let mut spec = TaskSpec::new(
+            &format!("cpuhp/{cpu}"),
+            Program::new(&[Step::Run(Dist::Const(work_ns)), Step::ComeUp]),
+        );
+        spec.kthread = true;
+        spec.cpus = Some(Rc::new([cpu].into_iter().collect()));
+        let thread = self.make_task(&spec, cpu, None);
+        self.kernel.cpus[cpu].coming_up = Some(thread);
+        self.introduce(thread, true);
+        self.wake_new(thread);
+    }
+
+    /// `sched_cpu_activate()`.
+    pub(super) fn come_up(&mut self, cpu: CpuId) {
+        self.kernel.change_cpu(cpu, |cpu| {
+            cpu.online = true;
+            cpu.coming_up = None;
+        });
+        self.kernel.online.insert(cpu);
+        if self.kernel.cpus[cpu].curr == Curr::Idle {
+            self.set_idle(cpu, true, true);
+        }
+        self.tell_hotplug(cpu, true);
     }
 
     fn tell_hotplug(&mut self, cpu: CpuId, online: bool) {

@@ -45,7 +45,7 @@ impl Kernel {
             cpu.deferred.iter().for_each(|&task| meet(task, Place::Deferred(id)));
             if let Curr::Task(task) = cpu.curr {
                 meet(task, Place::Running);
-                if !cpu.online || !self.may_run(task, id) {
+                if !cpu.executes() || !self.may_run(task, id) {
                     return Some(format!("{} runs on CPU {id}, which it may not use", self.describe(task)));
                 }
             }
@@ -112,7 +112,8 @@ impl Kernel {
 
     fn sleeping_cpu(&self) -> Option<String> {
         let asleep = self.cpus.iter().position(|cpu| {
-            cpu.online && cpu.curr == Curr::Idle && !cpu.need_resched && !cpu.local.is_empty()
+            let asleep = cpu.executes() && cpu.curr == Curr::Idle && !cpu.need_resched && cpu.kicks == 0;
+            asleep && !cpu.local.is_empty()
         });
         asleep.map(|cpu| format!("CPU {cpu} is idle beside its own local queue and nothing wakes it"))
     }

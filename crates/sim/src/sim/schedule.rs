@@ -187,8 +187,8 @@ impl<O: Ops> Sim<O> {
             Curr::Idle => {
                 self.kernel.set_curr(cpu, Curr::Idle);
                 self.set_idle(cpu, true, prev != Curr::Idle);
-                // The last task came back to the own queue: run it again (7.3; before, the scheduler had to kick).
-                if !self.kernel.cpus[cpu].local.is_empty() {
+                // The last task came back to the own queue.
+                if self.kernel.config.last_runs_on && !self.kernel.cpus[cpu].local.is_empty() {
                     self.kernel.resched(cpu);
                 }
             }
@@ -199,7 +199,7 @@ impl<O: Ops> Sim<O> {
     fn set_next(&mut self, cpu: CpuId, task: TaskIdx) {
         let kernel = &mut self.kernel;
         kernel.take(task);
-        if !kernel.may_run(task, cpu) || !kernel.cpus[cpu].online {
+        if !kernel.may_run(task, cpu) || !kernel.cpus[cpu].executes() {
             let who = kernel.describe(task);
             kernel.violate(format!("{who} runs on CPU {cpu}, which it may not use"));
         }

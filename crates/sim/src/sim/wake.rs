@@ -95,7 +95,8 @@ impl<O: Ops> Sim<O> {
     /// allowed CPU is online, the affinity is opened to all.
     pub(crate) fn usable_cpu(&mut self, task: TaskIdx, cpu: CpuId) -> CpuId {
         let kernel = &mut self.kernel;
-        if kernel.may_run(task, cpu) && kernel.cpus[cpu].online {
+        if kernel.may_run(task, cpu) && (kernel.cpus[cpu].online || kernel.cpus[cpu].coming_up == Some(task))
+        {
             return cpu;
         }
         let usable = kernel.allowed(task).intersection(&kernel.online);

@@ -87,6 +87,7 @@ void BPF_STRUCT_OPS(active_push_stopping, struct task_struct *p, bool runnable)
 	u64 now = scx_bpf_now();
 	bool movable, taken;
 
+	stay_awake_while_coming_up(p, runnable, cpu, is_online(cpu));
 	if (!tctx || !cctx)
 		return;
 	charge_vtime(p, tctx);

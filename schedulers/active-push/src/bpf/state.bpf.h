@@ -16,6 +16,7 @@
 
 #include "abi.h"
 #include "forced_stall.h"
+#include "hotplug.bpf.h"
 #include "push_policy.h"
 #include "vtime.h"
 

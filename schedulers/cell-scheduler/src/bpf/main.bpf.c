@@ -22,15 +22,6 @@
 
 char _license[] SEC("license") = "GPL";
 
-/* Hotplug changes cells, masks and capacities at once; the safe way is to leave and come back with a new picture. */
-static __always_inline void restart_for_hotplug(s32 cpu, bool online)
-{
-	if (online)
-		scx_bpf_exit(SCX_ECODE_ACT_RESTART | SCX_ECODE_RSN_HOTPLUG, "cpu %d came online, restarting", cpu);
-	else
-		scx_bpf_exit(SCX_ECODE_ACT_RESTART | SCX_ECODE_RSN_HOTPLUG, "cpu %d went offline, restarting", cpu);
-}
-
 void BPF_STRUCT_OPS(cell_scheduler_cpu_online, s32 cpu)
 {
 	restart_for_hotplug(cpu, true);

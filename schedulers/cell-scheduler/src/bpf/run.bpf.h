@@ -69,6 +69,7 @@ void BPF_STRUCT_OPS(cell_scheduler_stopping, struct task_struct *p, bool runnabl
 	s32 cpu = scx_bpf_task_cpu(p);
 	struct cpu_ctx *cctx = cpu_ctx(cpu);
 
+	stay_awake_while_coming_up(p, runnable, cpu, llc_of_cpu(cpu) < conf.nr_llcs);
 	if (!tctx || !cctx)
 		return;
 	charge_on_cpu(p, tctx, cctx);

@@ -19,6 +19,7 @@
 
 #include "abi.h"
 #include "forced_stall.h"
+#include "hotplug.bpf.h"
 #include "vtime.h"
 #include "weight.h"
 

@@ -38,7 +38,9 @@ void BPF_STRUCT_OPS(domain_balancer_running, struct task_struct *p)
 void BPF_STRUCT_OPS(domain_balancer_stopping, struct task_struct *p, bool runnable)
 {
 	struct task_ctx *tctx = task_ctx(p);
+	s32 cpu = scx_bpf_task_cpu(p);
 
+	stay_awake_while_coming_up(p, runnable, cpu, domain_of_cpu(cpu) < conf.nr_domains);
 	if (!tctx)
 		return;
 	charge_vtime(p, tctx);

@@ -17,6 +17,7 @@
 
 #include "abi.h"
 #include "forced_stall.h"
+#include "hotplug.bpf.h"
 #include "vtime.h"
 
 /* DSQ ids: domains first, then one per CPU for tasks pinned to it. */

@@ -146,6 +146,7 @@ fn an_outcome_is_one_line_with_its_figures() {
         kernel: "debian:7.3".into(),
         topology: "2n2l2c1t".into(),
         result,
+        logs: PathBuf::new(),
     };
     assert_eq!(
         outcome.line(),
