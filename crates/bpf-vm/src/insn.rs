@@ -315,6 +315,10 @@ fn atomic_op(raw: RawInsn, size: u8) -> Option<Insn> {
         3 => Op::Atomic64,
         _ => return None,
     };
+    if raw.src == FP && raw.imm & atomic::FETCH != 0 {
+        // The old value would go into the frame pointer.
+        return None;
+    }
     Some(Insn { op, dst: raw.dst, src: raw.src, off: raw.off.into(), imm: raw.imm.into() })
 }
 

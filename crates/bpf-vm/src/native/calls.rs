@@ -103,8 +103,9 @@ impl Translator<'_> {
     fn after_call(&mut self) {
         let result = self.load_field(field!(result), types::I64);
         self.returned(result);
-        // Regions that stay where they are stay checked.
+        // Regions that stay where they are stay checked; any other may be gone.
         self.known.retain(|_, checked| checked.lasts);
+        self.unless_null.retain(|_, checked| checked.lasts);
     }
 
     /// r0 is the result, r1 to r5 are nothing.

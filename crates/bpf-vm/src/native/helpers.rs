@@ -117,7 +117,11 @@ extern "C" fn push<S>(context: *const Context, pc: u32, function: u32) -> u32 {
     // SAFETY: as in `act`.
     let vm = unsafe { &mut *(*context).vm.get().cast::<Vm<'_, S>>() };
     match vm.push_frame(pc, function, [0; 4]) {
-        Ok(_) => 0,
+        Ok(_) => {
+            // A new stack may have moved the table of regions.
+            vm.mem.show(&vm.core.context);
+            0
+        }
         Err(fault) => {
             vm.core.stopped = Some((fault, pc));
             FAULTED

@@ -9,7 +9,7 @@ use crate::btf::Btf;
 use crate::error::Fault;
 use crate::insn::{FP, Insn, Op, ZERO, atomic};
 use crate::memory::{Access, Addr, MapDef, MapKind, Memory};
-use crate::registry::{Ctx, Function};
+use crate::registry::{Ctx, Function, Registry};
 use crate::run::{Core, Engine, Extern, LinkedFunction, Program, Vm};
 
 /// How a run ended: r0 or the fault in words, instructions executed, and all memory.
@@ -44,12 +44,30 @@ fn memory() -> (Memory, [u64; 5]) {
     // Variables stay where they are, and compiled code knows them by their addresses.
     let variables = memory.alloc_bytes("variables", 32, Access::ReadWrite).unwrap();
     memory.fix(variables);
-    assert_eq!(variables.0, VARIABLES, "a constant in the generated code");
+    let storage = MapDef {
+        name: "storage".into(),
+        kind: MapKind::TaskStorage,
+        key_size: 4,
+        value_size: 40,
+        max_entries: 0,
+        special: Vec::new(),
+    };
+    memory.add_map(storage).unwrap();
+    memory.create_storage(1, rw, None).unwrap();
+    let constants = [variables, memory.map_handle(0), memory.map_handle(1)].map(|addr| addr.0);
+    assert_eq!(constants, [VARIABLES, ARRAY, STORAGE], "constants in the generated code");
     (memory, [rw.0, ro.0, element.0, 7, gone.0])
 }
 
-/// Address of variables in these tests.
+/// Address of variables in these tests, and handles of the maps.
 const VARIABLES: u64 = 6 << 42;
+const ARRAY: u64 = 1 << 42;
+const STORAGE: u64 = 7 << 42;
+
+/// Places of the registered functions in [`program`].
+const LOOKUP: i64 = 4;
+const STORAGE_GET: i64 = 5;
+const STORAGE_DELETE: i64 = 6;
 
 fn alloc(ctx: &mut Ctx<'_, ()>, args: [u64; 5]) -> Result<u64, Fault> {
     let addr = ctx.mem.alloc_bytes("new", 16 + (args[0] & 31) as u32, Access::ReadWrite)?;
@@ -95,7 +113,15 @@ fn program(functions: [&[Insn]; 2]) -> Program<()> {
     let known: [(&str, Function<()>); 4] =
         [("alloc", alloc), ("free", free), ("call_back", call_back), ("sum", sum)];
     let known = known.map(|(name, function)| Extern { name: name.to_owned(), function, builtin: None });
-    program.externs = known.into_iter().collect();
+    // Look-ups of an array and of storage, which compiled code does itself, and what takes storage away.
+    let registry = Registry::<()>::new();
+    let helpers = [1, 156, 157].map(|number| registry.helper(number).expect("a helper of the kernel"));
+    let helpers = helpers.map(|(name, known)| Extern {
+        name: name.to_owned(),
+        function: known.function,
+        builtin: known.builtin,
+    });
+    program.externs = known.into_iter().chain(helpers).collect();
     program.code = code;
     program
 }
@@ -244,6 +270,44 @@ fn offset() -> impl Strategy<Value = i32> {
     prop_oneof![8 => -8..8i32, 4 => -64..8i32, 1 => -600..600i32].prop_map(|words| words * 4)
 }
 
+/// A call with constants for r1 to r4, of which r2 is a register and a distance.
+fn call_with(function: i64, r1: u64, (r2, distance): (u8, i64)) -> Vec<Insn> {
+    vec![
+        plain(Op::Mov64, 1, ZERO, 0, r1.cast_signed()),
+        plain(Op::Mov64, 2, r2, 0, 0),
+        plain(Op::Add64, 2, ZERO, 0, distance),
+        plain(Op::Mov64, 3, ZERO, 0, 0),
+        plain(Op::Mov64, 4, ZERO, 0, 0),
+        plain(Op::CallExtern, 0, ZERO, 0, function),
+    ]
+}
+
+/// What was found is kept in r5 or r9, moved by `by`, and used unless it is NULL then.
+fn use_found(by: i64, offset: i32, write: bool) -> Vec<Insn> {
+    let access = if write { plain(Op::Store64, 9, ZERO, offset, 77) } else { plain(Op::Load64, 4, 9, offset, 0) };
+    vec![plain(Op::Add64, 9, ZERO, 0, by), plain(Op::Jeq64, 9, ZERO, 1, 0), access]
+}
+
+/// Looks an element up, which need not exist.
+fn look_up(key: i64, by: i64, offset: i32, write: bool) -> Vec<Insn> {
+    let mut code = vec![plain(Op::Store32, FP, ZERO, -200, key)];
+    code.extend(call_with(LOOKUP, ARRAY, (FP, -200)));
+    code.push(plain(Op::Mov64, 9, 0, 0, 0));
+    code.extend(use_found(by, offset, write));
+    code
+}
+
+/// Takes the storage of the object in r6, which may go away before it is used.
+fn from_storage(delete: bool, by: i64, offset: i32, write: bool) -> Vec<Insn> {
+    let mut code = call_with(STORAGE_GET, STORAGE, (6, 0));
+    code.push(plain(Op::Mov64, 9, 0, 0, 0));
+    if delete {
+        code.extend(call_with(STORAGE_DELETE, STORAGE, (6, 0)));
+    }
+    code.extend(use_found(by, offset, write));
+    code
+}
+
 fn piece() -> impl Strategy<Value = Vec<Insn>> {
     let pick = |ops: &'static [Op]| prop::sample::select(ops);
     let arithmetic = (pick(&ARITHMETIC), 0..6u8, operand())
@@ -270,7 +334,14 @@ fn piece() -> impl Strategy<Value = Vec<Insn>> {
     let local = Just(vec![plain(Op::CallLocal, 0, ZERO, 0, 0)]);
     let missing = any::<bool>()
         .prop_map(|poison| vec![plain(if poison { Op::Poison } else { Op::CallMissing }, 0, ZERO, 0, 0)]);
+    let by = || prop_oneof![4 => Just(0i64), 1 => Just(8), 1 => Just(-8)];
+    let words = || (-1..6i32).prop_map(|words| words * 8);
+    let found = (0..5i64, by(), words(), any::<bool>())
+        .prop_map(|(key, by, offset, write)| look_up(key, by, offset, write));
+    let stored = (any::<bool>(), by(), words(), any::<bool>())
+        .prop_map(|(delete, by, offset, write)| from_storage(delete, by, offset, write));
     prop_oneof![
+        3 => found, 2 => stored,
         20 => arithmetic, 6 => pointer, 1 => shifted, 2 => variable, 14 => load, 14 => store,
         6 => read_modify_write, 8 => jump, 3 => call, 1 => local, 1 => missing
     ]
@@ -324,6 +395,23 @@ fn the_budget_is_exact_wherever_it_ends() {
         assert_eq!(end.executed, budget);
         assert!(end.result.unwrap_err().contains("instructions in one call"), "budget {budget}");
     }
+}
+
+#[test]
+fn a_pointer_beside_null_is_no_element() {
+    // Element 3 does not exist: NULL and 8 bytes is no pointer to anything.
+    let main = function(vec![look_up(3, 8, 0, true)]);
+    let end = agree([&main, &main], 1000);
+    assert!(end.result.unwrap_err().contains("NULL"));
+    assert!(agree([&main, &function(vec![look_up(1, 8, 0, true)])], 1000).result.is_ok());
+}
+
+#[test]
+fn storage_that_is_gone_is_not_found_again() {
+    let main = function(vec![from_storage(true, 0, 0, false)]);
+    assert!(agree([&main, &main], 1000).result.is_err(), "it was freed before it was read");
+    let main = function(vec![from_storage(false, 0, 0, true)]);
+    assert!(agree([&main, &main], 1000).result.is_ok());
 }
 
 #[test]

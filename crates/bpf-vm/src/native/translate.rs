@@ -219,6 +219,8 @@ impl Translator<'_> {
         let block = self.flow.blocks[index].clone();
         self.b.switch_to_block(self.blocks[index]);
         self.known = self.arriving.remove(&index).unwrap_or_default();
+        // Blocks are not translated in the order in which they run: what a call may have freed is not looked at again.
+        self.unless_null.retain(|_, checked| checked.lasts);
         self.spans = (block.start, spans(&self.code[block.start as usize..block.end as usize]));
         self.pay(block.start, block.end);
         for pc in block.start..block.end {
@@ -294,9 +296,9 @@ impl Translator<'_> {
             op if op.is_branch() => {
                 let (x, y) = (self.register(insn.dst), self.operand(insn));
                 let taken = alu::decides(&mut self.b, op, x, y);
-                // A pointer that is not NULL: what a look-up has found.
-                let is_null_check = insn.src == ZERO && insn.imm == 0;
-                let root = self.root(insn.dst).0;
+                // A pointer that is not NULL: what a look-up has found, and nothing beside it.
+                let (root, distance) = self.root(insn.dst);
+                let is_null_check = insn.src == ZERO && insn.imm == 0 && distance == 0;
                 let found = self.unless_null.get(&root).filter(|_| is_null_check).map(|found| (root, *found));
                 let [there, next] = match op {
                     Op::Jeq64 => [None, found],
