@@ -3,8 +3,9 @@
 //! (wake-ups, switches, tasks put on queues, sleeps, kicks and the like), however the model gets there.
 //!
 //! The BPF side alone, without balancing rounds: they are a few thousandths of a run. Criterion measures; then one pass says
-//! where the time goes, and fails when compiled code no longer pays or an event needs many more BPF instructions than it did.
-//! Both are ratios within one run, so they hold on any machine.
+//! where the time goes, and fails when compiled code no longer pays, an event needs many more BPF instructions than it did, or
+//! all of that needs more memory than it should. The first two are ratios within one run, so they hold on any machine. Beside
+//! that the whole scheduler plays the same load, its own loop and balancing rounds included.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use criterion::{Criterion, Throughput, criterion_group};
 use domain_balancer::kernel;
 use domain_balancer::machine::Machine;
 use sim::Config;
-use sim::bpf::{BpfScheduler, Engine};
+use sim::bpf::{BpfScheduler, Engine, Session};
 use sim::sim::Sim;
 use sim::workload::Workload;
 use topology::Topology;
@@ -28,19 +29,29 @@ const PASSES: usize = 3;
 const LEAST_GAIN: f64 = 1.3;
 /// BPF instructions for each scheduling event: measured, and a tenth more.
 const MOST_INSTRUCTIONS: f64 = 420.0;
+/// Virtual time that the whole scheduler plays the goal for.
+const WHOLE_NS: u64 = 10_000_000_000;
+/// Resident memory for everything up to the goal, MB.
+const MOST_MB: f64 = 200.0;
 /// A machine beyond the usual, for completeness: it has to get there at all.
 const HUGE: (&str, usize, u64) = ("4n16l8c2t", 20_000, 100_000_000);
 
-fn attached((spec, tasks): (&str, usize), engine: Engine) -> Sim<BpfScheduler> {
+/// A machine with its load, still without a scheduler.
+fn loaded((spec, tasks): (&str, usize), engine: Engine) -> (Topology, Sim<BpfScheduler>) {
     let topology = Topology::from_spec(spec).expect("a valid machine");
+    let workload = Workload::source(&format!("mixed:{tasks}"), &topology);
+    let mut sim = Sim::new(&topology, Config { engine, ..Config::default() });
+    workload.expect("a known workload").install(&mut sim);
+    (topology, sim)
+}
+
+fn attached(goal: (&str, usize), engine: Engine) -> Sim<BpfScheduler> {
+    let (topology, mut sim) = loaded(goal, engine);
     let options = sched_sim::domain_balancer::options(&[]).expect("default options");
     let domains = options.domains.adapted(&topology);
     let machine = Machine::new(topology.clone(), &domains, options.max_cpus_per_domain).expect("domains");
     let setup = kernel::setup(&machine, &options).expect("a setup for the machine");
     let scheduler = BpfScheduler::load(kernel::object_bytes(), &setup, topology.nr_cpu_ids());
-    let workload = Workload::source(&format!("mixed:{tasks}"), &topology);
-    let mut sim = Sim::new(&topology, Config { engine, ..Config::default() });
-    workload.expect("a known workload").install(&mut sim);
     sim.attach(scheduler.expect("the object loads on the model")).expect("it attaches");
     sim
 }
@@ -96,6 +107,19 @@ fn figures(engine: Engine) -> Figures {
     Figures { rates, instructions: counted[3] / counted[0] }
 }
 
+/// Scheduling events a second of the whole scheduler, from its attachment to its detachment.
+fn whole() -> f64 {
+    let (topology, sim) = loaded(GOAL, Engine::Auto);
+    let options = sched_sim::domain_balancer::options(&[]).expect("default options");
+    let session = Session::new(sim, WHOLE_NS);
+    let begin = Instant::now();
+    let outcome = sched_sim::domain_balancer::run(&session, &topology, &options);
+    let wall_s = begin.elapsed().as_secs_f64();
+    let outcome = outcome.unwrap_or_else(|error| panic!("{error:#}"));
+    assert!(outcome.exits.is_empty() && outcome.metrics.round > 0, "{:?}", outcome.exits);
+    session.with(|sim| sim.kernel.trace.count()) as f64 / wall_s
+}
+
 /// Resident memory at its highest, MB.
 fn peak_mb() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
@@ -114,8 +138,15 @@ fn gate() {
         println!("  {name:<12} {events:>6.2} million {steps:>6.2} million {switches:>6.2} million");
     }
     let gain = compiled.rates[0] / interpreted.rates[0];
-    println!("  {gain:.2} times faster compiled; {:.0} BPF instructions an event", compiled.instructions);
-    println!("  memory up to here {:.0} MB at most", peak_mb().unwrap_or(f64::NAN));
+    println!(
+        "  {gain:.2} times faster compiled; {:.0} BPF instructions a scheduling event",
+        compiled.instructions
+    );
+    let (rate, virtual_s) = (whole() / 1e6, WHOLE_NS as f64 / 1e9);
+    println!("  {rate:.2} million scheduling events for the whole scheduler, in {virtual_s:.0} s virtual");
+    let peak_mb_so_far = peak_mb();
+    println!("  memory up to here {:.0} MB at most", peak_mb_so_far.unwrap_or(f64::NAN));
+    assert!(peak_mb_so_far.is_none_or(|peak| peak < MOST_MB), "{peak_mb_so_far:?} MB are {MOST_MB} or more");
     assert!(gain >= LEAST_GAIN, "compiled code is worth a factor of {gain:.2} only");
     assert!(
         compiled.instructions <= MOST_INSTRUCTIONS,

@@ -127,9 +127,12 @@ impl Host for SimHost<'_> {
 /// Options from the words of a command line (without the program's name).
 ///
 /// # Errors
-/// As [`drive::parse`].
+/// As [`drive::parse`] and [`drive::refuse_without_effect`].
 pub fn options(words: &[String]) -> Result<Options> {
-    drive::parse(::active_push::NAME, words)
+    let options: Options = drive::parse(::active_push::NAME, words)?;
+    let more = [("--dry-run", options.dry_run), ("--version", options.version)];
+    drive::refuse_without_effect(&options.common, &more)?;
+    Ok(options)
 }
 
 /// Attaches the scheduler to the session's model and lets its loop run to the end, attaching again as often as the loop of

@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use ::cell_scheduler::cells::{Cell, CellId, CellKey};
+use ::cell_scheduler::cgroups::{Child, Exclude, Scan, by_config};
+use ::cell_scheduler::config::Config;
 use ::cell_scheduler::kernel;
 use ::cell_scheduler::machine::Machine;
 use ::cell_scheduler::options::Options;
@@ -13,7 +15,7 @@ use ::cell_scheduler::tenants::{Found, Tenant};
 use ::cell_scheduler::weigher::TreeNode;
 use anyhow::Result;
 use runtime::daemon::Ending;
-use runtime::exit::ExitRecord;
+use runtime::exit::{ExitRecord, UsageError};
 use runtime::signals::Wake;
 use sim::bpf::{Session, SimObject};
 use sim::cgroup::CgroupView;
@@ -33,9 +35,33 @@ pub struct Outcome {
     pub exits: Vec<ExitRecord>,
 }
 
+/// What members are made of.
+enum Source {
+    /// Nothing: everything is everything else.
+    Nothing,
+    /// The children of the cgroup at a path, but for those excluded.
+    Children { parent: String, exclude: Exclude },
+    /// What a file says.
+    File(Config),
+}
+
+impl Source {
+    fn new(options: &Options) -> Result<Self, UsageError> {
+        let usage = |error: &dyn std::fmt::Display| UsageError(error.to_string());
+        if let Some(path) = &options.config {
+            return Config::load(path).map(Self::File).map_err(|error| usage(&error));
+        }
+        let Some(path) = &options.cell_parent_cgroup else { return Ok(Self::Nothing) };
+        let parent = format!("/{}", path.display()).replace("//", "/");
+        let exclude = Exclude::new(&options.cell_exclude).map_err(|error| usage(&error))?;
+        Ok(Self::Children { parent, exclude })
+    }
+}
+
 /// The scheduler with what it has learnt.
 pub struct CellScheduler {
     options: Options,
+    source: Source,
     machine: Option<Machine>,
     running: Running,
     outcome: Outcome,
@@ -43,8 +69,12 @@ pub struct CellScheduler {
 
 impl CellScheduler {
     /// Not attached yet.
-    pub fn new(options: Options) -> Self {
-        Self { options, machine: None, running: Running::default(), outcome: Outcome::default() }
+    ///
+    /// # Errors
+    /// A pattern or a file that cannot be used.
+    pub fn new(options: Options) -> Result<Self, UsageError> {
+        let source = Source::new(&options)?;
+        Ok(Self { options, source, machine: None, running: Running::default(), outcome: Outcome::default() })
     }
 }
 
@@ -62,9 +92,7 @@ impl Scheduler for CellScheduler {
 
     fn run(&mut self, object: &mut SimObject, world: &mut World) -> Result<Ending> {
         let machine = self.machine.as_ref().expect("prepare came first");
-        let parent = self.options.cell_parent_cgroup.as_ref().map(|path| format!("/{}", path.display()));
-        let parent = parent.map(|path| path.replace("//", "/"));
-        let mut host = SimHost { world, outcome: &mut self.outcome, parent, last: None };
+        let mut host = SimHost { world, outcome: &mut self.outcome, source: &self.source, last: None };
         Ok(run::run(object, machine, &self.options, &mut host, &mut self.running)?)
     }
 
@@ -102,8 +130,7 @@ impl Scheduler for CellScheduler {
 struct SimHost<'a> {
     world: &'a mut World,
     outcome: &'a mut Outcome,
-    /// Path of the parent cgroup.
-    parent: Option<String>,
+    source: &'a Source,
     last: Option<Found>,
 }
 
@@ -112,28 +139,53 @@ impl SimHost<'_> {
         self.world.session().with(|sim| sim.kernel.cgroup_views())
     }
 
-    /// The children of the parent as members.
+    /// All cgroups but the root, as a walk through the filesystem finds them.
+    fn scan(&self) -> Scan {
+        let child = |view: CgroupView| Child {
+            path: view.path[1..].to_owned(),
+            inode: view.id,
+            weight: view.weight,
+            cpuset: cpuset(&view),
+            weight_unread: false,
+            cpuset_unread: false,
+        };
+        let below_root = self.views().into_iter().filter(|view| view.level > 0);
+        let mut children: Vec<Child> = below_root.map(child).collect();
+        children.sort_by(|a, b| a.path.cmp(&b.path));
+        Scan { children, ..Scan::default() }
+    }
+
+    /// The members as they are now.
     fn find(&self) -> Result<Found, String> {
-        let Some(parent) = &self.parent else { return Ok(Found::default()) };
+        let (parent, exclude) = match self.source {
+            Source::Nothing => return Ok(Found::default()),
+            Source::File(config) => return Ok(by_config(config, &self.scan())),
+            Source::Children { parent, exclude } => (parent, exclude),
+        };
         let views = self.views();
         let Some(above) = views.iter().find(|view| view.path == *parent) else {
             return Err(format!("cgroup {parent} has vanished"));
         };
         let child = |view: &&CgroupView| view.parent_id == above.id && view.id != above.id;
-        let tenants = views.iter().filter(child).map(tenant).collect();
+        let wanted = |tenant: &Tenant| !exclude.matches(&tenant.name);
+        let tenants = views.iter().filter(child).map(tenant).filter(wanted).collect();
         Ok(Found { tenants, ..Found::default() })
     }
 }
 
+/// The cpuset of a cgroup, if one is set there or above.
+fn cpuset(view: &CgroupView) -> Option<CpuSet> {
+    view.restricted.then(|| CpuSet::parse_list(&view.cpuset).ok()).flatten()
+}
+
 fn tenant(view: &CgroupView) -> Tenant {
     let name = view.path.rsplit('/').next().unwrap_or_default().to_owned();
-    let cpuset = view.restricted.then(|| CpuSet::parse_list(&view.cpuset).ok()).flatten();
     Tenant {
         key: CellKey::Cgroup { path: name.clone(), inode: view.id },
         name,
         cgroups: vec![view.id],
         paths: vec![view.path.clone()],
-        template: Cell { weight: view.weight, cpuset, ..Cell::new(CellId::ROOT) },
+        template: Cell { weight: view.weight, cpuset: cpuset(view), ..Cell::new(CellId::ROOT) },
     }
 }
 
@@ -179,9 +231,11 @@ impl Host for SimHost<'_> {
 /// Options from the words of a command line (without the program's name).
 ///
 /// # Errors
-/// As [`drive::parse`], and what the scheduler itself would say about them.
+/// As [`drive::parse`] and [`drive::refuse_without_effect`], and what the scheduler itself would say about them.
 pub fn options(words: &[String]) -> Result<Options> {
     let options: Options = drive::parse(::cell_scheduler::NAME, words)?;
+    let more = [("--dry-run", options.dry_run), ("--version", options.version)];
+    drive::refuse_without_effect(&options.common, &more)?;
     options.check()?;
     Ok(options)
 }
@@ -190,9 +244,9 @@ pub fn options(words: &[String]) -> Result<Options> {
 /// the real program would.
 ///
 /// # Errors
-/// As [`drive::drive`].
+/// As [`CellScheduler::new`] and [`drive::drive`].
 pub fn run(session: &Session, topology: &Topology, options: &Options) -> Result<Outcome> {
-    let mut scheduler = CellScheduler::new(options.clone());
+    let mut scheduler = CellScheduler::new(options.clone())?;
     let exits = drive::drive(session, topology, &mut scheduler)?;
     Ok(Outcome { exits, ..scheduler.outcome })
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use balancer::Explanation;
+use domain_balancer::cost::ExplainForm;
 use domain_balancer::kernel;
 use domain_balancer::machine::Machine;
 use domain_balancer::options::Options;
@@ -89,6 +90,19 @@ impl Scheduler for DomainBalancer {
         let about = "Running average; 1 is one task of weight 100 that always wants to run.".to_owned();
         vec![Chart { title, about, series }]
     }
+
+    /// The decisions that `--explain` asks for, in the form that it names.
+    fn told(&self) -> Result<String> {
+        let mut text = String::new();
+        for (_, explanation) in &self.outcome.explanations {
+            match self.options.explain {
+                Some(ExplainForm::Json) => text.push_str(&serde_json::to_string(explanation)?),
+                _ => text.push_str(&explanation.to_string()),
+            }
+            text.push('\n');
+        }
+        Ok(text)
+    }
 }
 
 /// Time and audience of the loop: the model's.
@@ -127,9 +141,11 @@ impl Host for SimHost<'_> {
 /// Options from the words of a command line (without the program's name).
 ///
 /// # Errors
-/// As [`drive::parse`], and what the scheduler itself would say about them.
+/// As [`drive::parse`] and [`drive::refuse_without_effect`], and what the scheduler itself would say about them.
 pub fn options(words: &[String]) -> Result<Options> {
     let options: Options = drive::parse(domain_balancer::NAME, words)?;
+    let more = [("--dry-run", options.dry_run), ("--version", options.version)];
+    drive::refuse_without_effect(&options.common, &more)?;
     options.check()?;
     Ok(options)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use runtime::args::usage_line;
+use runtime::args::{CommonArgs, usage_line};
 use runtime::daemon::Ending;
 use runtime::exit::{ExitRecord, UsageError};
 use runtime::setup::Setup;
@@ -60,6 +60,14 @@ pub trait Scheduler {
     fn charts(&self) -> Vec<Chart> {
         Vec::new()
     }
+
+    /// What its own options have it write to standard output, for the whole run: whole lines, or nothing.
+    ///
+    /// # Errors
+    /// When something has no form in JSON.
+    fn told(&self) -> Result<String> {
+        Ok(String::new())
+    }
 }
 
 /// A scheduler's options from the words of its command line, without the program's name.
@@ -70,6 +78,40 @@ pub fn parse<O: Parser>(name: &str, words: &[String]) -> Result<O> {
     O::try_parse_from(std::iter::once(name).chain(words.iter().map(String::as_str))).map_err(|error| {
         if error.use_stderr() { UsageError(usage_line(&error)).into() } else { error.into() }
     })
+}
+
+/// Refuses options that only mean something on a kernel: those that all schedulers have, and `more` of one of them, by name and
+/// whether it was given. What a scheduler takes without a word has to count.
+///
+/// # Errors
+/// [`UsageError`] with the first of them.
+pub fn refuse_without_effect(common: &CommonArgs, more: &[(&str, bool)]) -> Result<()> {
+    let CommonArgs {
+        stats,
+        monitor,
+        help_stats,
+        stats_socket,
+        metrics,
+        partial,
+        exit_dump_len: _,
+        forced_stall: _,
+        verbose,
+    } = common;
+    let all = [
+        ("--stats", stats.is_some()),
+        ("--monitor", monitor.is_some()),
+        ("--help-stats", *help_stats),
+        ("--stats-socket", stats_socket.is_some()),
+        ("--metrics", metrics.is_some()),
+        ("--partial", *partial),
+        ("--verbose", *verbose > 0),
+    ];
+    match all.iter().chain(more).find(|(_, given)| *given) {
+        Some((option, _)) => {
+            Err(UsageError(format!("{option} has no effect in the simulator: leave it out")).into())
+        }
+        None => Ok(()),
+    }
 }
 
 /// Time and CPU accounting of the model, for the `Host` of a scheduler's loop.
@@ -142,7 +184,8 @@ pub fn drive(
         }
         match ending? {
             Ending::Shutdown => {
-                session.with(sim::Sim::detach);
+                // What breaks on the way out is told as what breaks before.
+                session.with(sim::Sim::detach)?;
                 return Ok(exits);
             }
             Ending::Kernel(record) => {

@@ -12,11 +12,12 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::Parser;
 use clap::builder::PossibleValuesParser;
-use runtime::exit::UsageError;
+use runtime::exit::{ExitRecord, UsageError};
 use runtime::setup::Setup;
 use sched_sim::drive::{self, Scheduler};
 use sched_sim::schedulers;
 use sim::bpf::{BpfScheduler, Engine, Session};
+use sim::kernel::ExitInfo;
 use sim::native::SharedQueue;
 use sim::report::{Chart, Made, Report, page, perfetto};
 use sim::sim::Sim;
@@ -26,6 +27,8 @@ use topology::Topology;
 
 /// Virtual time of a run for which nobody names one.
 const DEFAULT_NS: u64 = 10_000_000_000;
+/// Environment variable: the command by which this program was started, if that is not its name. Commands to replay begin so.
+const COMMAND: &str = "SCHED_SIM_COMMAND";
 /// Stretches kept for pictures.
 const TIMELINE: usize = 200_000;
 
@@ -103,7 +106,7 @@ fn main() -> ExitCode {
             }
             eprintln!("sched-sim: {}", format!("{error:#}").trim_end());
             if let Some(BrokeOff(replay)) = error.downcast_ref::<BrokeOff>() {
-                eprintln!("{replay}");
+                eprintln!("replay: {replay}");
             }
             ExitCode::from(runtime::exit::status_of(error.as_ref()))
         }
@@ -188,6 +191,7 @@ fn with_its_loop(scene: &Scene<'_>, scheduler: &mut dyn Scheduler) -> Result<u8>
     watch::clear();
     let (exits, wall_s) = (exits?, begin.elapsed().as_secs_f64());
     let statistics = scheduler.statistics()?;
+    say(&scheduler.told()?)?;
     session.with(|sim| {
         let mut report = Report::new(&mut sim.kernel, made(scene));
         report.scheduler = statistics;
@@ -195,7 +199,7 @@ fn with_its_loop(scene: &Scene<'_>, scheduler: &mut dyn Scheduler) -> Result<u8>
         report.exits = exits.iter().map(ToString::to_string).collect();
         deliver(scene.arguments, sim, &report, &scheduler.charts(), wall_s)
     })?;
-    let statuses = exits.iter().map(runtime::exit::ExitRecord::exit_status);
+    let statuses = exits.iter().map(ExitRecord::exit_status);
     let status = statuses.max().unwrap_or(runtime::exit::OK);
     Ok(if session.stopped() { interrupted(scene, session.now_ns()) } else { status })
 }
@@ -221,12 +225,27 @@ fn alone<O: Ops>(scene: &Scene<'_>, scheduler: O) -> Result<u8> {
     let wall_s = begin.elapsed().as_secs_f64();
     let mut report = Report::new(&mut sim.kernel, made(scene));
     report.interrupted = stopped.get();
-    report.exits = sim.ended().map(|end| format!("{} ({})", end.reason, end.message)).into_iter().collect();
+    let end = sim.ended().map(record);
+    report.exits = end.iter().map(ToString::to_string).collect();
+    // The figures are of the run; what breaks on the way out makes it a broken one all the same.
+    sim.detach().with_context(|| BrokeOff(replay(scene)))?;
     deliver(scene.arguments, &sim, &report, &[], wall_s)?;
     if stopped.get() {
         return Ok(interrupted(scene, sim.kernel.now));
     }
-    Ok(if report.exits.is_empty() { runtime::exit::OK } else { runtime::exit::KERNEL_ERROR })
+    Ok(end.map_or(runtime::exit::OK, |end| end.exit_status()))
+}
+
+/// The end of a scheduler as a userspace half of it would read it.
+fn record(end: &ExitInfo) -> ExitRecord {
+    ExitRecord {
+        kind: end.kind,
+        exit_code: end.code,
+        cpu: u32::try_from(end.cpu).ok(),
+        reason: end.reason.clone(),
+        message: end.message.clone(),
+        dump: None,
+    }
 }
 
 /// Says how far an interrupted run came; the status it ends with.
@@ -304,15 +323,19 @@ fn replay(scene: &Scene<'_>) -> String {
     let which = if arguments.object.is_some() { "--object" } else { "--scheduler" };
     let (name, seconds) = (scheduler_name(arguments), (scene.end_ns as f64 / 1e9).to_string());
     let seed = arguments.seed.to_string();
-    let mut words = vec!["sched-sim", which, &name, "--topology", &arguments.topology];
+    let mut words = vec![which, &name, "--topology", &arguments.topology];
     words.extend(["--workload", &arguments.workload, "--seconds", &seconds, "--seed", &seed]);
     words.extend(["--check-every", "1"]);
+    if arguments.interpret {
+        words.push("--interpret");
+    }
     if !arguments.options.is_empty() {
         words.push("--");
         words.extend(arguments.options.iter().map(String::as_str));
     }
     let words: Vec<String> = words.into_iter().map(for_a_shell).collect();
-    format!("replay: {}", words.join(" "))
+    let command = std::env::var(COMMAND).unwrap_or_else(|_| "sched-sim".to_owned());
+    format!("{command} {}", words.join(" "))
 }
 
 /// A word as a shell takes it.

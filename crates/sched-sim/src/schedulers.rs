@@ -14,7 +14,7 @@ type Make = fn(&[String]) -> Result<Box<dyn Scheduler>>;
 /// Name, and how it is made.
 const TABLE: [(&str, Make); 3] = [
     (::domain_balancer::NAME, |words| Ok(Box::new(DomainBalancer::new(domain_balancer::options(words)?)))),
-    (::cell_scheduler::NAME, |words| Ok(Box::new(CellScheduler::new(cell_scheduler::options(words)?)))),
+    (::cell_scheduler::NAME, |words| Ok(Box::new(CellScheduler::new(cell_scheduler::options(words)?)?))),
     (::active_push::NAME, |words| Ok(Box::new(ActivePush::new(active_push::options(words)?)))),
 ];
 

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The program: what it prints, what it writes, how it ends.
 
-use std::path::PathBuf;
+mod common;
+
 use std::process::{Command, Output, Stdio};
+
+use common::tiny;
 
 fn sched_sim(words: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_sched-sim")).args(words).output().expect("it was just built")
@@ -26,6 +29,8 @@ fn a_run_prints_one_screen_and_writes_three_files() {
     let report = std::fs::read_to_string(folder.join("report.json")).expect("written");
     let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
     assert_eq!(report["seconds"], 0.5);
+    let replay = report["made"]["replay"].as_str().unwrap_or_default();
+    assert!(replay.starts_with("sched-sim --scheduler domain-balancer "), "{replay}");
     assert!(report["scheduler"]["domains"]["1"].is_object(), "{report}");
     let trace = std::fs::read_to_string(folder.join("trace.json")).expect("written");
     let trace: serde_json::Value = serde_json::from_str(&trace).expect("JSON");
@@ -45,6 +50,22 @@ fn the_scheduler_takes_its_own_options() {
 }
 
 #[test]
+fn explanations_come_before_the_figures() {
+    let words = ["--topology", "2l2c", "--workload", "one-domain:8", "--seconds", "1"];
+    let options = ["--", "--interval", "0.2", "--greedy-threshold", "0", "--explain"];
+    let run = |form| text(&sched_sim(&[&words[..], &options, &[form]].concat()).stdout);
+    let told = run("text");
+    assert!(told.starts_with("load ") && told.contains("\ndomain-balancer on 2l2c"), "{told}");
+    let told = run("json");
+    let rounds: Vec<&str> = told.lines().take_while(|line| line.starts_with('{')).collect();
+    assert!(rounds.len() >= 3, "{told}");
+    for round in rounds {
+        let round: serde_json::Value = serde_json::from_str(round).expect("an object a line");
+        assert!(round["moves"].is_array(), "{round}");
+    }
+}
+
+#[test]
 fn an_object_that_is_none_is_told_so() {
     let file = std::env::temp_dir().join(format!("sched-sim-{}.o", std::process::id()));
     std::fs::write(&file, b"not an object").expect("a writable temporary folder");
@@ -58,22 +79,9 @@ fn an_object_that_is_none_is_told_so() {
     );
 }
 
-/// The small scheduler that the model's own tests compile.
-fn object(define: &str) -> PathBuf {
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../sim/tests/tiny/tiny.bpf.c");
-    let object = std::env::temp_dir().join(format!("sched-sim-{}-{define}.o", std::process::id()));
-    let clang = std::env::var("BPF_CLANG").unwrap_or_else(|_| "clang-19".to_owned());
-    let arguments =
-        ["-target", "bpf", "-mcpu=v3", "-g", "-O2", "-std=gnu11", "-c", source, "-D", define, "-o"];
-    let output = Command::new(clang).args(arguments).arg(&object).output();
-    let output = output.expect("clang runs: the build needed it too");
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    object
-}
-
 #[test]
 fn any_object_runs_without_a_userspace_half() {
-    let file = object("PLAIN");
+    let file = tiny("PLAIN");
     let words = ["--object", file.to_str().expect("UTF-8"), "--topology", "2c", "--workload", "hogs:6"];
     let output = sched_sim(&[&words[..], &["--seconds", "0.5"]].concat());
     std::fs::remove_file(&file).expect("it was there");
@@ -83,7 +91,7 @@ fn any_object_runs_without_a_userspace_half() {
 
 #[test]
 fn a_broken_run_tells_where_and_its_replay_finds_the_same() {
-    let file = object("FAULTS");
+    let file = tiny("FAULTS");
     let words =
         ["--object", file.to_str().expect("UTF-8"), "--topology", "2l2c", "--workload", "hogs:3+sleepers:6"];
     let output = sched_sim(&[&words[..], &["--seconds", "3", "--seed", "5"]].concat());
@@ -98,6 +106,58 @@ fn a_broken_run_tells_where_and_its_replay_finds_the_same() {
     let again = sched_sim(&replay);
     std::fs::remove_file(&file).expect("it was there");
     assert_eq!(text(&again.stderr), error, "the same event, the same history");
+}
+
+/// Options of an object that runs for half a second.
+fn alone(file: &std::path::Path) -> [&str; 8] {
+    let path = file.to_str().expect("UTF-8");
+    ["--object", path, "--topology", "2c", "--workload", "hogs:6", "--seconds", "0.5"]
+}
+
+#[test]
+fn the_command_to_replay_is_the_one_that_was_given() {
+    let file = tiny("FAULTS=1");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sched-sim"));
+    command
+        .args(alone(&file))
+        .args(["--seed", "7", "--interpret"])
+        .env("SCHED_SIM_COMMAND", "cargo xtask sim");
+    let output = command.output().expect("it was just built");
+    std::fs::remove_file(&file).expect("it was there");
+    let error = text(&output.stderr);
+    let path = file.display();
+    let expected = format!(
+        "replay: cargo xtask sim --object '{path}' --topology 2c --workload hogs:6 --seconds 0.5 --seed 7 \
+         --check-every 1 --interpret"
+    );
+    // The quotes are for a path that needs them.
+    let plain = expected.replace('\'', "");
+    let last = error.trim_end().lines().last().unwrap_or_default();
+    assert!(last == expected || last == plain, "{error}");
+}
+
+#[test]
+fn what_is_not_given_back_breaks_the_run() {
+    let file = tiny("LEAKS");
+    let output = sched_sim(&alone(&file));
+    std::fs::remove_file(&file).expect("it was there");
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("this run broke off: 1 CPU masks of BPF code are alive"), "{error}");
+    assert!(error.contains("\nreplay: sched-sim --object ") && output.stdout.is_empty(), "{error}");
+}
+
+#[test]
+fn an_end_that_an_object_asks_for_is_an_error_only_by_its_code() {
+    for (define, status) in [("LEAVES=0", 0), ("LEAVES=3", 70)] {
+        let file = tiny(define);
+        let output = sched_sim(&alone(&file));
+        std::fs::remove_file(&file).expect("it was there");
+        assert_eq!(output.status.code(), Some(status), "{define}: {}", text(&output.stderr));
+        let screen = text(&output.stdout);
+        let words = "ended by the kernel: unregistered from BPF (done after 2";
+        assert!(screen.contains(words), "{define}: {screen}");
+    }
 }
 
 #[test]
@@ -140,9 +200,10 @@ fn a_file_lasts_as_long_as_it_says() {
 
 #[test]
 fn mistakes_are_one_line_and_status_2() {
-    let cases: [(&[&str], &str); 11] = [
+    let cases: [(&[&str], &str); 14] = [
         (&["--workload", "hugs"], "unknown workload 'hugs'"),
         (&["--workload", "hogs:many"], "'many' is no count"),
+        (&["--workload", "hogs:9999999"], "more than 1000000 tasks"),
         (&["--workload", "no/such.json"], "cannot read no/such.json"),
         (&["--topology", "2q"], "--topology"),
         (&["--topology", "none.toml"], "none.toml"),
@@ -151,6 +212,8 @@ fn mistakes_are_one_line_and_status_2() {
         (&["--seconds", "1e30"], "out of range"),
         (&["--seconds", "-1"], "-1"),
         (&["--", "--slice-us", "0"], "--slice-us"),
+        (&["--", "--metrics", "9100"], "--metrics has no effect in the simulator: leave it out"),
+        (&["--scheduler", "cell-scheduler", "--", "--config", "no/such.toml"], "no/such.toml"),
         (&["--topology", "4c", "--", "--domains", "0-1;1-3"], "--domains"),
     ];
     for (words, expected) in cases {

@@ -45,11 +45,12 @@ impl Dsq {
         self.prio.insert(at, (vtime, task));
     }
 
-    /// Takes a task out, wherever it is; `vtime` is the one it was inserted with.
-    pub fn remove(&mut self, task: TaskIdx, vtime: u64) -> bool {
+    /// Takes a task out, wherever it is; `vtime` is what it has now. Returns the vtime it was inserted with (`vtime` itself for
+    /// one that waited in order of arrival), or nothing if it is not there.
+    pub fn remove(&mut self, task: TaskIdx, vtime: u64) -> Option<u64> {
         if let Some(at) = self.fifo.iter().position(|&other| other == task) {
             self.fifo.remove(at);
-            return true;
+            return Some(vtime);
         }
         let vtime = vtime.cast_signed();
         let first = self.prio.partition_point(|&(other, _)| other < vtime);
@@ -59,7 +60,7 @@ impl Dsq {
             // The scheduler wrote the vtime of a task that waits.
             at = self.prio.iter().position(|&(_, other)| other == task);
         }
-        at.is_some_and(|at| self.prio.remove(at).is_some())
+        self.prio.remove(at?).map(|(inserted, _)| inserted.cast_unsigned())
     }
 
     /// The first task.

@@ -3,7 +3,7 @@
 
 use topology::CpuSet;
 
-use crate::abi::{EBUSY, SCX_PICK_IDLE_CORE, SCX_WAKE_SYNC};
+use crate::abi::{EBUSY, SCX_OPS_KEEP_BUILTIN_IDLE, SCX_PICK_IDLE_CORE, SCX_WAKE_SYNC};
 use crate::events::CpuId;
 use crate::kernel::Kernel;
 use crate::machine::Machine;
@@ -94,6 +94,21 @@ pub fn any_after(sets: &Sets<'_>, after: CpuId) -> Option<CpuId> {
 }
 
 impl Kernel {
+    /// Whether the kernel tracks idle CPUs itself: not beside ops.update_idle, unless the scheduler asks for it.
+    pub fn tracks_idle(&self) -> bool {
+        self.scheduler
+            .is_none_or(|traits| !traits.update_idle || traits.flags & SCX_OPS_KEEP_BUILTIN_IDLE != 0)
+    }
+
+    /// The same for a function that lives on it: without, the call ends the scheduler.
+    pub(crate) fn needs_idle_tracking(&mut self) -> bool {
+        let tracked = self.tracks_idle();
+        if !tracked {
+            self.error("built-in idle tracking is disabled");
+        }
+        tracked
+    }
+
     /// `cpumask_any_and_distribute`: going on where the last search of this CPU stopped.
     pub fn any_and_distribute(&mut self, sets: &Sets<'_>) -> Option<CpuId> {
         let this = self.this_cpu;

@@ -9,6 +9,10 @@ use std::rc::Rc;
 
 use topology::{CpuSet, Topology};
 
+use crate::abi::{
+    SCX_OPS_ALLOW_QUEUED_WAKEUP, SCX_OPS_ENQ_EXITING, SCX_OPS_ENQ_LAST, SCX_OPS_ENQ_MIGRATION_DISABLED,
+    SCX_OPS_KEEP_BUILTIN_IDLE,
+};
 use crate::bpf::Objects;
 use crate::cgroup::Cgroups;
 use crate::config::Config;
@@ -86,10 +90,18 @@ pub struct Cpu {
     pub busy_ns: u64,
 }
 
+/// Flags of a scheduler that the model does justice to. `SCX_OPS_ALLOW_QUEUED_WAKEUP` is a permission, which the model never
+/// needs; a scheduler with any other flag is not taken on.
+pub const MODELLED_FLAGS: u64 = SCX_OPS_KEEP_BUILTIN_IDLE
+    | SCX_OPS_ENQ_LAST
+    | SCX_OPS_ENQ_EXITING
+    | SCX_OPS_ENQ_MIGRATION_DISABLED
+    | SCX_OPS_ALLOW_QUEUED_WAKEUP;
+
 /// How a scheduler wants to be treated, and what it offers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Traits {
-    /// `SCX_OPS_*`.
+    /// `SCX_OPS_*`, of [`MODELLED_FLAGS`].
     pub flags: u64,
     /// Watchdog timeout, ns.
     pub timeout_ns: u64,
@@ -209,6 +221,10 @@ pub struct Kernel {
     pub(crate) settles: bool,
     /// CPUs whose event for the end of a step waits for that, and which event that is.
     pub(crate) unarmed: Vec<(CpuId, u64)>,
+    /// Best total speed (1/1024) of 0, 1, 2, … tasks on the CPUs that tasks can have, see [`Machine::best_rates`].
+    best_rate: Vec<u64>,
+    /// Other CPUs can be had than when it was made.
+    best_rate_stale: bool,
     /// The callback that executes.
     pub within: Within,
     /// Tasks dispatched since ops.dispatch began.
@@ -236,7 +252,7 @@ pub struct Kernel {
 impl Kernel {
     /// An idle machine without scheduler or tasks.
     pub fn new(topology: &Topology, config: Config) -> Self {
-        let machine = Machine::new(topology, &config.costs);
+        let machine = Machine::new(topology);
         let online = topology.online();
         let cpus = (0..machine.nr_cpu_ids()).map(|id| Cpu::new(online.contains(id))).collect();
         let mut kernel = Self {
@@ -257,6 +273,8 @@ impl Kernel {
             this_cpu: online.first().unwrap_or(0),
             settles: false,
             unarmed: Vec::new(),
+            best_rate: Vec::new(),
+            best_rate_stale: true,
             within: Within::Other,
             dispatched: 0,
             dispatch_buffer: Vec::new(),
@@ -319,10 +337,12 @@ impl Kernel {
         usize::from(cpu.online && cpu.curr == Curr::Idle && !cpu.need_resched)
     }
 
-    /// Changes a CPU, keeping the count of idle ones.
+    /// Changes a CPU, keeping the count of idle ones. Whether tasks can have it changes here and nowhere else.
     pub fn change_cpu<R>(&mut self, cpu: CpuId, change: impl FnOnce(&mut Cpu) -> R) -> R {
         self.nr_idle -= self.counts_idle(cpu);
+        let usable = self.cpus[cpu].usable();
         let result = change(&mut self.cpus[cpu]);
+        self.best_rate_stale |= self.cpus[cpu].usable() != usable;
         self.nr_idle += self.counts_idle(cpu);
         result
     }
@@ -477,8 +497,12 @@ impl Kernel {
         if delta == 0 {
             return;
         }
-        let rates = &self.machine.best_rate;
-        let rate = rates[self.nr_runnable.min(rates.len() - 1)];
+        if std::mem::take(&mut self.best_rate_stale) {
+            let (cpus, costs) = (&self.cpus, &self.config.costs);
+            let held = |cpu: CpuId| cpus[cpu].curr == Curr::Rt;
+            self.best_rate = self.machine.best_rates(costs, |cpu| cpus[cpu].usable(), held);
+        }
+        let rate = self.best_rate[self.nr_runnable.min(self.best_rate.len() - 1)];
         self.metrics.fluid_1024 += u128::from(rate) * u128::from(delta);
         let pairs = self.nr_idle.min(self.nr_waiting) as u64;
         if pairs > 0 {
@@ -493,6 +517,11 @@ impl Cpu {
     /// Whether it runs anything at all.
     pub fn executes(&self) -> bool {
         self.online || self.coming_up.is_some()
+    }
+
+    /// Whether tasks can have it: it is there, and no real-time work holds it.
+    pub fn usable(&self) -> bool {
+        self.executes() && self.curr != Curr::Rt
     }
 
     fn new(online: bool) -> Self {

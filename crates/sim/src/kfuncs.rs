@@ -2,10 +2,13 @@
 //! What a scheduler may ask the kernel for: the `scx_bpf_*` functions. Breaking their rules ends the scheduler, as in the
 //! kernel.
 
+use std::rc::Rc;
+
 use crate::abi::{
-    EEXIST, EINVAL, ENOENT, SCX_DSQ_FLAG_BUILTIN, SCX_DSQ_FLAG_LOCAL_ON, SCX_DSQ_GLOBAL, SCX_DSQ_INVALID,
-    SCX_DSQ_LOCAL, SCX_DSQ_LOCAL_CPU_MASK, SCX_ENQ_DSQ_PRIQ, SCX_EXIT_ERROR, SCX_EXIT_ERROR_BPF,
-    SCX_EXIT_UNREG_BPF, SCX_KICK_IDLE, SCX_KICK_PREEMPT, SCX_KICK_WAIT,
+    EBUSY, EEXIST, EINVAL, ENOENT, SCX_DSQ_FLAG_BUILTIN, SCX_DSQ_FLAG_LOCAL_ON, SCX_DSQ_GLOBAL,
+    SCX_DSQ_INVALID, SCX_DSQ_LOCAL, SCX_DSQ_LOCAL_CPU_MASK, SCX_ENQ_DSQ_PRIQ, SCX_EXIT_ERROR,
+    SCX_EXIT_ERROR_BPF, SCX_EXIT_UNREG_BPF, SCX_KICK_IDLE, SCX_KICK_PREEMPT, SCX_KICK_WAIT,
+    SCX_PICK_IDLE_IN_NODE,
 };
 use crate::events::{CpuId, Event};
 use crate::idle::Sets;
@@ -196,11 +199,17 @@ impl Kernel {
         allowed: &[u64],
         flags: u64,
     ) -> i32 {
+        if !self.needs_idle_tracking() {
+            return -EBUSY;
+        }
         self.select_cpu_dfl(task, prev, wake, Some(allowed), flags)
     }
 
     /// `scx_bpf_test_and_clear_cpu_idle`.
     pub fn test_and_clear_cpu_idle(&mut self, cpu: i32) -> bool {
+        if !self.needs_idle_tracking() {
+            return false;
+        }
         match self.valid_cpu(cpu) {
             Some(cpu) => self.idle.test_and_clear(&self.machine, cpu),
             None => false,
@@ -209,16 +218,65 @@ impl Kernel {
 
     /// `scx_bpf_pick_idle_cpu`; negative if there is none.
     pub fn pick_idle_cpu(&mut self, allowed: &[u64], flags: u64) -> i32 {
-        self.pick_idle(Some(&Sets::new(allowed, None)), flags).map_or(-crate::abi::EBUSY, |cpu| cpu as i32)
+        if !self.needs_idle_tracking() {
+            return -EBUSY;
+        }
+        number(self.pick_idle(Some(&Sets::new(allowed, None)), flags))
     }
 
-    /// `scx_bpf_pick_any_cpu`; negative if the set is empty.
+    /// `scx_bpf_pick_any_cpu`; negative if the set is empty. Without idle tracking any CPU of the set is as good.
     pub fn pick_any_cpu(&mut self, allowed: &[u64], flags: u64) -> i32 {
-        let idle = self.pick_idle_cpu(allowed, flags);
-        if idle >= 0 {
-            return idle;
+        let allowed = Sets::new(allowed, None);
+        let idle = if self.tracks_idle() { self.pick_idle(Some(&allowed), flags) } else { None };
+        number(idle.or_else(|| self.any_and_distribute(&allowed)))
+    }
+
+    /// `scx_bpf_pick_idle_cpu_node`: on the node, or beginning there without `SCX_PICK_IDLE_IN_NODE`; negative if there is none.
+    pub fn pick_idle_cpu_node(&mut self, allowed: &[u64], node: i32, flags: u64) -> i32 {
+        if !self.needs_idle_tracking() {
+            return -EBUSY;
         }
-        self.any_and_distribute(&Sets::new(allowed, None)).map_or(-crate::abi::EBUSY, |cpu| cpu as i32)
+        match self.valid_node(node) {
+            Ok(node) => number(self.pick_idle_from(allowed, node, flags)),
+            Err(errno) => -errno,
+        }
+    }
+
+    /// `scx_bpf_pick_any_cpu_node`: an idle one as `scx_bpf_pick_idle_cpu_node` finds it, else any; negative if the set is empty.
+    pub fn pick_any_cpu_node(&mut self, allowed: &[u64], node: i32, flags: u64) -> i32 {
+        let node = match self.valid_node(node) {
+            Ok(node) => node,
+            Err(errno) => return -errno,
+        };
+        let idle = if self.tracks_idle() { self.pick_idle_from(allowed, node, flags) } else { None };
+        let span = Rc::clone(&self.machine.nodes[node]);
+        let near = Sets::new(span.words(), None);
+        let within = (flags & SCX_PICK_IDLE_IN_NODE != 0).then_some(&near);
+        number(idle.or_else(|| self.any_and_distribute(&Sets::new(allowed, within))))
+    }
+
+    /// `scx_pick_idle_cpu()`: the node first, then the others, the nearer ones before.
+    fn pick_idle_from(&mut self, allowed: &[u64], node: usize, flags: u64) -> Option<CpuId> {
+        let mut nodes = self.machine.nodes_from(node);
+        if flags & SCX_PICK_IDLE_IN_NODE != 0 {
+            nodes.truncate(1);
+        }
+        nodes.into_iter().find_map(|node| {
+            let span = Rc::clone(&self.machine.nodes[node]);
+            self.pick_idle(Some(&Sets::new(allowed, Some(&Sets::new(span.words(), None)))), flags)
+        })
+    }
+
+    /// `validate_node()`: a node, or an errno. No node at all (-1) is no fault.
+    fn valid_node(&mut self, node: i32) -> Result<usize, i32> {
+        if node == -1 {
+            return Err(ENOENT);
+        }
+        let valid = usize::try_from(node).ok().filter(|&node| node < self.machine.nodes.len());
+        valid.ok_or_else(|| {
+            self.error(&format!("invalid node {node}"));
+            EINVAL
+        })
     }
 
     fn valid_cpu(&mut self, cpu: i32) -> Option<CpuId> {
@@ -311,4 +369,9 @@ impl Kernel {
     pub fn is_global(id: u64) -> bool {
         id == SCX_DSQ_GLOBAL
     }
+}
+
+/// A CPU as BPF code is told it.
+fn number(cpu: Option<CpuId>) -> i32 {
+    cpu.map_or(-EBUSY, |cpu| cpu as i32)
 }

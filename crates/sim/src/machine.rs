@@ -62,13 +62,13 @@ pub struct Machine {
     /// The same for nodes, if they differ from the LLCs.
     pub numa_aware: bool,
     distances: Vec<Vec<u64>>,
-    /// Best total speed (1/1024) with so many runnable tasks: one thread of each core first, fastest first.
-    pub best_rate: Vec<u64>,
+    /// CPUs of each core.
+    cores: Vec<Vec<CpuId>>,
 }
 
 impl Machine {
     /// Derives everything from `topology`.
-    pub fn new(topology: &Topology, costs: &Costs) -> Self {
+    pub fn new(topology: &Topology) -> Self {
         let nr = topology.nr_cpu_ids();
         let nobody = Rc::new(CpuSet::new());
         let places = (0..nr).map(|id| {
@@ -107,7 +107,7 @@ impl Machine {
             smt: places.iter().any(|place| !place.siblings.is_empty()),
             llc_aware: llcs.len() > 1,
             numa_aware: populated > 1 && populated != llcs.len(),
-            best_rate: best_rates(topology, costs),
+            cores: topology.cores.iter().map(|core| core.cpus.iter().collect()).collect(),
             all: Rc::new(topology.all_cpus()),
             distances: distances.collect(),
             places,
@@ -133,6 +133,40 @@ impl Machine {
         }
     }
 
+    /// The nodes, nearest to `from` first, beginning with itself; of equally far ones the one of the lower number.
+    pub fn nodes_from(&self, from: usize) -> Vec<usize> {
+        let mut nodes: Vec<usize> = (0..self.nodes.len()).collect();
+        nodes.sort_by_key(|&to| (to != from, self.distances[from][to]));
+        nodes
+    }
+
+    /// Best total speed (1/1024) of 0, 1, 2, … tasks that may run anywhere: what a further task adds, largest first. They can
+    /// have the CPUs that are `usable`; those that something else has `held` slow the other threads of their core.
+    pub fn best_rates(
+        &self,
+        costs: &Costs,
+        usable: impl Fn(CpuId) -> bool,
+        held: impl Fn(CpuId) -> bool,
+    ) -> Vec<u64> {
+        let mut rates = vec![0];
+        for core in &self.cores {
+            let shared = core.iter().any(|&cpu| held(cpu));
+            let (mut slowed, mut rate) = (0u64, 0u64);
+            for (busy, &cpu) in core.iter().filter(|&&cpu| usable(cpu)).enumerate() {
+                let capacity = self.places[cpu].capacity;
+                slowed += capacity * costs.smt_speed_1024 / 1024;
+                let together = if busy == 0 && !shared { capacity } else { slowed };
+                rates.push(together.saturating_sub(rate));
+                rate = rate.max(together);
+            }
+        }
+        rates[1..].sort_unstable_by(|a, b| b.cmp(a));
+        for tasks in 1..rates.len() {
+            rates[tasks] += rates[tasks - 1];
+        }
+        rates
+    }
+
     /// Cold-cache time of a task that ran on `from` and now runs on `to`.
     pub fn migration_ns(&self, costs: &Costs, from: CpuId, to: CpuId) -> u64 {
         match self.distance(from, to) {
@@ -145,33 +179,4 @@ impl Machine {
             }
         }
     }
-}
-
-/// Total speed of the best placement of 0, 1, 2, … tasks: what a further task adds, largest first.
-fn best_rates(topology: &Topology, costs: &Costs) -> Vec<u64> {
-    let mut gains: Vec<u64> = Vec::new();
-    for core in &topology.cores {
-        let threads: Vec<u64> = core
-            .cpus
-            .iter()
-            .filter_map(|id| topology.cpu(id))
-            .filter(|cpu| cpu.online)
-            .map(|cpu| u64::from(cpu.capacity))
-            .collect();
-        let Some(&first) = threads.first() else { continue };
-        gains.push(first);
-        let mut rate = first;
-        for busy in 2..=threads.len() {
-            let together: u64 =
-                threads[..busy].iter().map(|capacity| capacity * costs.smt_speed_1024 / 1024).sum();
-            gains.push(together.saturating_sub(rate));
-            rate = rate.max(together);
-        }
-    }
-    gains.sort_unstable_by(|a, b| b.cmp(a));
-    let mut rates = vec![0];
-    for gain in gains {
-        rates.push(rates[rates.len() - 1] + gain);
-    }
-    rates
 }

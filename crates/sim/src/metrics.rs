@@ -96,7 +96,7 @@ pub struct Metrics {
     pub rt_ns: u64,
     /// Work done, ns of the fastest CPU.
     pub work_ns: u64,
-    /// Work that the best placement would have done with the tasks runnable at each moment, ns × 1024.
+    /// Work that the best placement would have done with the tasks runnable and the CPUs usable at each moment, ns × 1024.
     pub fluid_1024: u128,
     /// Time during which a CPU was idle while a task that may run anywhere waited, ns.
     pub idle_beside_waiting_ns: u64,

@@ -123,23 +123,38 @@ impl Kernel {
 
     /// Takes a task off whatever queue it is on, into transit.
     pub fn take(&mut self, task: TaskIdx) {
-        let found = match self.tasks[task].place {
+        let place = self.tasks[task].place;
+        let found = match place {
             Place::Local(cpu) => remove_from(&mut self.cpus[cpu].local, task),
-            Place::Queue(index) => {
-                let vtime = self.tasks[task].vtime;
-                self.dsqs[index].remove(task, vtime)
-            }
+            Place::Queue(index) => self.take_from_queue(task, index),
             Place::Deferred(cpu) => remove_from(&mut self.cpus[cpu].deferred, task),
             Place::Scheduler | Place::Transit => true,
             Place::Sleeping | Place::Running | Place::Dead => false,
         };
         if !found {
-            let (who, place) = (self.describe(task), self.tasks[task].place);
+            let who = self.describe(task);
             self.violate(format!("{who} is taken off a queue while it is {place:?} and not found there"));
         }
         self.tasks[task].ddsp_dsq = SCX_DSQ_INVALID;
         self.tasks[task].ddsp_flags = 0;
         self.set_place(task, Place::Transit);
+    }
+
+    /// False if the task is not there. Its vtime must still be the one that the queue's order is made of.
+    fn take_from_queue(&mut self, task: TaskIdx, index: usize) -> bool {
+        let vtime = self.tasks[task].vtime;
+        let Some(inserted) = self.dsqs[index].remove(task, vtime) else { return false };
+        if inserted != vtime {
+            let what = self.out_of_order(self.dsqs[index].id, task, inserted);
+            self.violate(what);
+        }
+        true
+    }
+
+    /// What to say of a vtime that was written while its task waited: the kernel's tree of the queue would be out of order.
+    pub(crate) fn out_of_order(&self, dsq: u64, task: TaskIdx, inserted: u64) -> String {
+        let (who, vtime) = (self.describe(task), self.tasks[task].vtime);
+        format!("DSQ {dsq:#x} is out of order: {who} went in with vtime {inserted} and has {vtime} now")
     }
 
     /// Carries out the direct dispatch of a task that is being enqueued on `rq`.

@@ -74,6 +74,10 @@ impl Host for LiveHost<'_> {
         self.live.wants_metrics()
     }
 
+    fn reload(&mut self) -> Result<(), String> {
+        self.finder.reload()
+    }
+
     fn look(&mut self, due: bool) -> Result<Option<Found>, String> {
         self.finder.look(due)
     }

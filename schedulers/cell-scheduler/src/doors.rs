@@ -10,7 +10,7 @@ use runtime::seam::{self, BpfObject, SeamError};
 use thiserror::Error;
 
 use crate::kernel::abi;
-use crate::snapshot::{Applied, Counters, Figures, Policy, Table, Totals};
+use crate::snapshot::{Applied, Counters, Figures, Table, Totals};
 use crate::weigher::Changes;
 
 /// Why a table did not become the one in use. The one before it still is.
@@ -131,19 +131,34 @@ pub fn forget_load(object: &mut dyn BpfObject, cgroup: u64) -> Result<(), SeamEr
     object.map_delete("cgroup_loads", bytemuck::bytes_of(&cgroup)).map(drop)
 }
 
-/// Sets and removes factors of cgroups and makes them count.
+/// Sets and removes factors of cgroups and makes them count. One that is refused does not keep the others from it: gives what
+/// counts from now on beside the first error.
 ///
 /// # Errors
-/// As [`BpfObject::map_update`] and [`BpfObject::run_syscall`].
-pub fn set_factors(object: &mut dyn BpfObject, changes: &Changes) -> Result<(), SeamError> {
+/// As [`BpfObject::map_update`], [`BpfObject::map_delete`] and [`BpfObject::run_syscall`].
+pub fn set_factors(object: &mut dyn BpfObject, changes: &Changes) -> (Changes, Result<(), SeamError>) {
+    let mut done = Changes::default();
+    let mut outcome: Result<(), SeamError> = Ok(());
     for cgroup in &changes.removed {
-        object.map_delete("cgroup_factors", bytemuck::bytes_of(cgroup))?;
+        match object.map_delete("cgroup_factors", bytemuck::bytes_of(cgroup)) {
+            Ok(_) => done.removed.push(*cgroup),
+            Err(error) => outcome = outcome.and(Err(error)),
+        }
     }
     for (cgroup, factor) in &changes.set {
-        seam::update(object, "cgroup_factors", cgroup, factor)?;
+        match seam::update(object, "cgroup_factors", cgroup, factor) {
+            Ok(()) => done.set.push((*cgroup, *factor)),
+            Err(error) => outcome = outcome.and(Err(error)),
+        }
     }
-    seam::run(object, "renew_factors", &mut 0u64)?;
-    Ok(())
+    if done == Changes::default() {
+        return (done, outcome);
+    }
+    match seam::run(object, "renew_factors", &mut 0u64) {
+        Ok(_) => (done, outcome),
+        // Tasks do not look for new factors before that.
+        Err(error) => (Changes::default(), outcome.and(Err(error))),
+    }
 }
 
 /// Makes `table` the one in use; its sequence number must be the present one plus 1. Tasks that wait in queues that lost
@@ -189,32 +204,6 @@ fn encode(table: &Table) -> Box<abi::cs_table> {
         *to = from.weight;
     }
     raw
-}
-
-/// Reads the table in use, as one: nothing of another sequence number is in it.
-///
-/// # Errors
-/// As [`totals`] and [`BpfObject::map_lookup`].
-pub fn table(object: &mut dyn BpfObject) -> Result<Table, SeamError> {
-    let sequence = totals(object)?.sequence;
-    let key = (sequence & 1) as u32;
-    let bytes = object
-        .map_lookup("tables", bytemuck::bytes_of(&key))?
-        .ok_or_else(|| SeamError::Missing { kind: "element", name: format!("tables[{key}]") })?;
-    let raw: abi::cs_table = seam::decode("tables", &bytes)?;
-    let policy = |(flags, weight): (&u8, &u32)| Policy {
-        lend: u32::from(*flags) & abi::cs_cell_flags_CS_CELL_LEND != 0,
-        borrow: u32::from(*flags) & abi::cs_cell_flags_CS_CELL_BORROW != 0,
-        weight: *weight,
-    };
-    let policies = raw.cell_flags.iter().zip(&raw.cell_weight);
-    let owner = |cell: &u16| (u32::from(*cell) != abi::cs_limits_CS_NONE).then(|| u32::from(*cell));
-    Ok(Table {
-        sequence: raw.sequence,
-        cpu_cell: raw.cpu_cell.iter().map(owner).collect(),
-        slot_cell: raw.slot_cell.iter().take(raw.nr_slots as usize).map(|cell| u32::from(*cell)).collect(),
-        policies: policies.take(raw.nr_cells as usize).map(policy).collect(),
-    })
 }
 
 /// Moves tasks that wait where no CPU serves any more; returns how many.

@@ -37,7 +37,7 @@ pub fn report(machine: &Machine, options: &Options) -> Result<String> {
 
 /// The cells as they would be before anybody has shown any demand.
 fn cells(machine: &Machine, options: &Options) -> Result<String> {
-    let finder = Finder::new(options)?;
+    let mut finder = Finder::new(options)?;
     let found = finder.find().map_err(UsageError)?;
     let mut tenants = Tenants::new(options.max_members, Cell::new(CellId::ROOT));
     tenants.update(&found);
@@ -53,15 +53,14 @@ fn cells(machine: &Machine, options: &Options) -> Result<String> {
     });
     let mut text = String::from("cells, without any demand yet\n");
     for cell in &outcome.assignment.cells {
-        let name = |id: &CellId| tenants.get(*id).map(|member| member.name.as_str());
-        let members: Vec<&str> = cell.members.iter().filter_map(name).collect();
+        let members: Vec<String> = cell.members.iter().map(|id| tenants.name_of(*id)).collect();
         let _ = writeln!(text, "  {}: cpus {} members {}", cell.id, cell.cpus, members.join(" "));
     }
     for warning in &found.warnings {
         let _ = writeln!(text, "  {warning}");
     }
     for note in &outcome.notes {
-        let _ = writeln!(text, "  {note}");
+        let _ = writeln!(text, "  {}", note.line(&|id| tenants.name_of(id)));
     }
     Ok(text)
 }

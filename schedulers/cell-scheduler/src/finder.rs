@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use runtime::exit::UsageError;
 use tracing::{info, warn};
 
-use crate::cgroups::{Exclude, InotifyWatch, NoWatch, Parent, Watch, by_config, each_child};
+use crate::cgroups::{Exclude, InotifyWatch, Memory, NoWatch, Parent, Watch, by_config, each_child};
 use crate::config::Config;
 use crate::options::Options;
 use crate::tenants::Found;
@@ -31,7 +31,13 @@ pub struct Finder {
     parent: Option<Parent>,
     watch: Box<dyn Watch>,
     hangup: Option<Arc<AtomicBool>>,
+    /// Whether the next look has a new configuration to go by.
+    reloaded: bool,
     root: PathBuf,
+    /// What was last read below `parent`.
+    members: Memory,
+    /// What was last read below `root`.
+    hierarchy: Memory,
 }
 
 impl Finder {
@@ -47,21 +53,19 @@ impl Finder {
             let parent = Parent::open(&root).map_err(|error| usage(&error))?;
             let watch = watch(&root);
             let source = Source::File { path: path.clone(), config };
-            return Ok(Self { source, parent: Some(parent), watch, hangup: None, root });
+            return Ok(Self::of(source, Some(parent), watch, root));
         }
         let Some(directory) = options.parent_directory() else {
-            let watch = Box::new(NoWatch);
-            return Ok(Self { source: Source::Nothing, parent: None, watch, hangup: None, root });
+            return Ok(Self::of(Source::Nothing, None, Box::new(NoWatch), root));
         };
         let exclude = Exclude::new(&options.cell_exclude).map_err(|error| usage(&error))?;
         let parent = Parent::open(&directory).map_err(|error| usage(&error))?;
-        Ok(Self {
-            source: Source::Children(exclude),
-            parent: Some(parent),
-            watch: watch(&directory),
-            hangup: None,
-            root,
-        })
+        Ok(Self::of(Source::Children(exclude), Some(parent), watch(&directory), root))
+    }
+
+    fn of(source: Source, parent: Option<Parent>, watch: Box<dyn Watch>, root: PathBuf) -> Self {
+        let (members, hierarchy) = (Memory::default(), Memory::default());
+        Self { source, parent, watch, hangup: None, reloaded: false, root, members, hierarchy }
     }
 
     /// Reads the file again whenever `raised` is up.
@@ -69,54 +73,61 @@ impl Finder {
         self.hangup = Some(raised);
     }
 
+    /// Reads the file again if that was asked for since the last call; the next look is due then.
+    ///
+    /// # Errors
+    /// One line; what the file said before stays in force.
+    pub fn reload(&mut self) -> Result<(), String> {
+        if !self.hangup.as_ref().is_some_and(|raised| raised.swap(false, Ordering::SeqCst)) {
+            return Ok(());
+        }
+        if let Source::File { path, config } = &mut self.source {
+            match config.reload(path) {
+                Ok(true) => info!("{} is in force", path.display()),
+                Ok(false) => info!("{} says what it said before", path.display()),
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        self.reloaded = true;
+        Ok(())
+    }
+
     /// The members, if `due` or if something may have changed.
     ///
     /// # Errors
     /// One line; what was found before stays in force.
     pub fn look(&mut self, due: bool) -> Result<Option<Found>, String> {
-        let reload = self.hangup.as_ref().is_some_and(|raised| raised.swap(false, Ordering::SeqCst));
-        if reload {
-            self.reload()?;
-        }
         // Always asked, so that what it knows does not pile up.
         let changed = self.watch.changed();
-        if !(due || reload || changed) {
+        let reloaded = std::mem::take(&mut self.reloaded);
+        if !(due || reloaded || changed) {
             return Ok(None);
         }
         self.find().map(Some)
     }
 
-    fn reload(&mut self) -> Result<(), String> {
-        let Source::File { path, config } = &mut self.source else { return Ok(()) };
-        match config.reload(path) {
-            Ok(true) => info!("{} is in force", path.display()),
-            Ok(false) => info!("{} says what it said before", path.display()),
-            Err(error) => return Err(error.to_string()),
-        }
-        Ok(())
-    }
-
-    /// The members as they are now.
+    /// The members as they are now; what cannot be read is as it was.
     ///
     /// # Errors
     /// As [`Finder::look`].
-    pub fn find(&self) -> Result<Found, String> {
+    pub fn find(&mut self) -> Result<Found, String> {
         let Some(parent) = &self.parent else { return Ok(Found::default()) };
         let scan = match &self.source {
             Source::Nothing => return Ok(Found::default()),
             Source::Children(exclude) => parent.scan(exclude),
             Source::File { .. } => parent.walk(&Exclude::default()),
         };
-        let scan = scan.map_err(|error| error.to_string())?;
+        let mut scan = scan.map_err(|error| error.to_string())?;
+        self.members.complete(&mut scan);
         Ok(match &self.source {
             Source::File { config, .. } => by_config(config, &scan),
             _ => each_child(&scan),
         })
     }
 
-    /// The whole hierarchy with its weights, parents first; empty if it cannot be read.
-    pub fn tree(&self) -> Vec<TreeNode> {
-        tree(&self.root)
+    /// The whole hierarchy with its weights, parents first; empty if it cannot be read. What of it cannot be read is as it was.
+    pub fn tree(&mut self) -> Vec<TreeNode> {
+        tree(&self.root, &mut self.hierarchy)
     }
 }
 
@@ -131,11 +142,11 @@ fn watch(directory: &Path) -> Box<dyn Watch> {
 }
 
 /// The hierarchy mounted at `root`, parents first.
-fn tree(root: &Path) -> Vec<TreeNode> {
+fn tree(root: &Path, memory: &mut Memory) -> Vec<TreeNode> {
     let Ok(metadata) = std::fs::metadata(root) else { return Vec::new() };
-    let Ok(scan) = Parent::open_anywhere(root).and_then(|parent| parent.walk(&Exclude::default())) else {
-        return Vec::new();
-    };
+    let scan = Parent::open_anywhere(root).and_then(|parent| parent.walk(&Exclude::default()));
+    let Ok(mut scan) = scan else { return Vec::new() };
+    memory.complete(&mut scan);
     let mut ids: std::collections::BTreeMap<&str, u64> = std::collections::BTreeMap::new();
     let mut tree = vec![TreeNode { id: metadata.ino(), parent: None, weight: 100 }];
     for child in &scan.children {

@@ -47,7 +47,7 @@ pub fn setup(machine: &Machine, options: &Options) -> Result<Setup> {
         nr_cpu_ids,
         nr_llcs,
         nr_cells,
-        nr_slots: options.max_members,
+        nr_slots: options.nr_slots(),
         member_level_min,
         member_level_max,
         cgroup_weights: u32::from(!options.no_cgroup_weights),
@@ -67,7 +67,7 @@ pub fn setup(machine: &Machine, options: &Options) -> Result<Setup> {
             ("cpu_llc", bytemuck::cast_slice(&cpu_llc).to_vec()),
             ("llc_node", bytemuck::cast_slice(&llc_node).to_vec()),
         ],
-        map_entries: vec![("queues", nr_cells * nr_llcs), ("figures", options.max_members)],
+        map_entries: vec![("queues", nr_cells * nr_llcs), ("figures", options.nr_slots())],
         ops: "cell_scheduler",
         // A task alone on a CPU that its cell has lost or borrowed passes through enqueue.
         ops_flags: vec!["SCX_OPS_ENQ_LAST"],

@@ -23,6 +23,7 @@ pub mod run;
 pub mod snapshot;
 pub mod stats;
 pub mod tenants;
+pub mod told;
 pub mod weigher;
 
 #[cfg(test)]

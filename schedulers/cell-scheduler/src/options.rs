@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The command line.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use clap::Parser;
@@ -42,7 +42,8 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Time between two looks at all cgroups; changes are usually noticed at once without it
+    /// Time between two looks at all cgroups. What comes or goes directly below the parent (with --config: below the root) is
+    /// noticed at once; what lies further down, and changes of cpusets and weights, only at such a look
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = parse_seconds)]
     pub reconfiguration_interval: Duration,
 
@@ -74,7 +75,7 @@ pub struct Options {
     #[arg(long)]
     pub no_cgroup_weights: bool,
 
-    /// Cells of cgroups that can exist at a time, merged ones included; more share the CPUs of everything else
+    /// Cells that can exist at a time besides everything else, merged ones included; more share the CPUs of everything else
     #[arg(long, value_name = "CELLS", default_value_t = 1024, value_parser = members())]
     pub max_members: u32,
 
@@ -116,7 +117,8 @@ fn slice_us() -> clap::builder::RangedU64ValueParser<u64> {
 }
 
 fn members() -> clap::builder::RangedI64ValueParser<u32> {
-    clap::value_parser!(u32).range(2..=i64::from(abi::cs_limits_CS_MAX_SLOTS))
+    // Everything else has a slot of its own.
+    clap::value_parser!(u32).range(2..=i64::from(abi::cs_limits_CS_MAX_SLOTS - 1))
 }
 
 /// A number of CPUs, fractions allowed.
@@ -172,14 +174,31 @@ impl Options {
         PathBuf::from(CGROUP_ROOT)
     }
 
+    /// Slots of the BPF side: one for each cell of --max-members, and that of everything else.
+    pub fn nr_slots(&self) -> u32 {
+        self.max_members + 1
+    }
+
     /// Levels of the cgroup hierarchy at which members lie, the root being 0: exactly below the parent, or anywhere.
     pub fn member_levels(&self) -> (u32, u32) {
-        let Some(directory) = self.parent_directory() else { return (1, abi::cs_limits_CS_MAX_LEVELS) };
-        let below = directory.strip_prefix(CGROUP_ROOT).unwrap_or(&directory);
-        let level = u32::try_from(below.components().count()).unwrap_or(0) + 1;
-        // A hierarchy mounted elsewhere has another root: then any level may hold members.
-        if directory.starts_with(CGROUP_ROOT) { (level, level) } else { (1, abi::cs_limits_CS_MAX_LEVELS) }
+        let level = self.parent_directory().and_then(|directory| level_of(&directory));
+        level.map_or((1, abi::cs_limits_CS_MAX_LEVELS), |parent| (parent + 1, parent + 1))
     }
+}
+
+/// Level of a cgroup by its directory, the root of the hierarchy being 0. None if the root is out of sight, because only a part
+/// of the hierarchy is mounted or this is another cgroup namespace: then the path says nothing about the level.
+fn level_of(directory: &Path) -> Option<u32> {
+    let Ok(directory) = directory.canonicalize() else {
+        // There is nothing but the path to go by.
+        let below = directory.strip_prefix(CGROUP_ROOT).ok()?;
+        let plain = below.components().all(|part| matches!(part, Component::Normal(_)));
+        return u32::try_from(below.components().count()).ok().filter(|_| plain);
+    };
+    // Every cgroup but the root has a type.
+    let level = directory.ancestors().take_while(|at| at.join("cgroup.type").exists()).count();
+    let root = directory.ancestors().nth(level)?;
+    u32::try_from(level).ok().filter(|_| root.join("cgroup.procs").exists())
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub fn metrics(
     at_ns: u64,
     cpu_busy_pct: f64,
 ) -> Result<Metrics, SeamError> {
-    let (counters, borrowed_ns) = round.sums();
+    let (counters, borrowed_ns) = round.tenants.sums();
     let running = &*round.running;
     let counters = running.counters + counters;
     let physical =
@@ -51,6 +51,8 @@ pub fn metrics(
         nr_members: round.tenants.len() as u64,
         members_refused: round.tenants.refused() as u64,
         discovery_errors: running.discovery_errors,
+        weight_errors: running.weight_errors,
+        unmet: round.unmet as u64,
         borrowed_ns: running.borrowed_ns + borrowed_ns,
         placed_local: counters.local,
         placed_cpu_queue: counters.cpu_queue,

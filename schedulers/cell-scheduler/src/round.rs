@@ -8,7 +8,7 @@ use anyhow::Context;
 use runtime::seam::{BpfObject, SeamError};
 use tracing::debug;
 
-use crate::cells::{Assignment, Cell, CellId, Input, Outcome, Params, PhysicalCell, assign};
+use crate::cells::{Assignment, Cell, CellId, Input, Note, Outcome, Params, PhysicalCell, assign};
 use crate::demand::{DemandParams, DemandTracker, Sample};
 use crate::doors;
 use crate::kernel;
@@ -16,10 +16,11 @@ use crate::machine::Machine;
 use crate::options::Options;
 use crate::report;
 use crate::run::{self, Host, Running};
-use crate::snapshot::{Counters, Policy, Table, Totals};
+use crate::snapshot::{Policy, Table, Totals};
 use crate::stats::Metrics;
-use crate::tenants::{Member, Tenants, Update};
-use crate::weigher::{Changes, Seat, TreeNode, Weigher};
+use crate::tenants::{Found, Member, Tenants, Update};
+use crate::told::{Line, Topic};
+use crate::weigher::{Seat, TreeNode, Weigher};
 
 /// What one attachment's rounds work on.
 pub struct Round<'a> {
@@ -33,6 +34,8 @@ pub struct Round<'a> {
     pub(crate) assignment: Option<Assignment>,
     /// Sequence number of the table that `assignment` became.
     pub(crate) sequence: u64,
+    /// Wishes that `assignment` does not meet.
+    pub(crate) unmet: usize,
     params: Params,
     capacities: Vec<f64>,
     /// The members have changed since the last table.
@@ -40,8 +43,8 @@ pub struct Round<'a> {
     weigher: Weigher,
     /// The hierarchy of cgroups at the last look.
     tree: Vec<TreeNode>,
-    /// Time of the last round on the BPF clock, ns; 0 before the first.
-    last_round_ns: u64,
+    /// Time of the last reading of the cgroups' loads on the BPF clock, ns; 0 before the first.
+    last_weighed_ns: u64,
     /// What the BPF side had counted as lent by each cell id when its present cell began.
     lent_before: BTreeMap<u32, (u32, u64)>,
 }
@@ -64,62 +67,98 @@ impl<'a> Round<'a> {
             demand: DemandTracker::new(demand_params(options)),
             assignment: None,
             sequence: 0,
+            unmet: 0,
             params: params(machine, options),
             capacities: machine.capacities(),
             restructured: true,
             weigher: Weigher::new(nanoseconds(options.demand_half_life)),
             tree: Vec::new(),
-            last_round_ns: 0,
+            last_weighed_ns: 0,
             lent_before: BTreeMap::new(),
         }
     }
 
-    /// Looks for members that came or went, and tells the BPF side; true if there are any.
+    /// Looks for members that came or went, and tells the BPF side; true if a new table is due because of them.
     pub fn look(&mut self, host: &mut dyn Host, due: bool) -> bool {
+        if let Err(error) = host.reload() {
+            // Somebody waits for the answer, be it the same as the last time.
+            self.running.discovery_errors += 1;
+            host.warn(&error);
+        }
         if due && !self.options.no_cgroup_weights {
             self.tree = host.tree();
         }
-        let found = match host.look(due) {
-            Ok(Some(found)) => found,
-            Ok(None) => return false,
+        let update = match host.look(due) {
+            Ok(found) => found.map(|found| self.accept(host, &found)),
             Err(complaint) => {
-                self.running.complain(complaint);
-                return false;
+                self.running.discovery_errors += 1;
+                self.warn(host, Topic::Cgroups, vec![Line::from(complaint)]);
+                None
             }
         };
-        for warning in &found.warnings {
-            self.running.complain(warning.clone());
-        }
-        let update = self.tenants.update(&found);
-        if let Err(error) = self.tell(&update) {
-            self.running.complain(format!("members cannot be told to the BPF side: {error:#}"));
-        }
-        let refused = self.tenants.refused();
-        if refused > 0 {
-            self.running.complain(format!(
-                "{refused} more cells than --max-members {} allows; they share the CPUs of everything else",
-                self.options.max_members
-            ));
-        }
-        self.restructured |= update.changed;
-        update.changed
+        // Also what could not be told before.
+        let told = (due || update.is_some()) && self.tell(host);
+        let update = update.unwrap_or_default();
+        // What the slots counted for others before is not theirs.
+        self.observe_some(&update.added);
+        let changed = update.changed || told;
+        self.restructured |= changed;
+        changed
     }
 
-    fn tell(&mut self, update: &Update) -> Result<(), SeamError> {
-        for cgroup in &update.gone {
-            doors::remove_member(self.object, *cgroup)?;
+    /// Makes the members be those found.
+    fn accept(&mut self, host: &mut dyn Host, found: &Found) -> Update {
+        let leaving = self.tenants.leaving(found);
+        self.observe_some(&leaving);
+        let update = self.tenants.update(found);
+        self.running.discovery_errors += found.warnings.len() as u64;
+        let mut lines: Vec<Line> = found.warnings.iter().cloned().map(Line::from).collect();
+        let refused = self.tenants.refused();
+        if refused > 0 {
+            let text = format!(
+                "{refused} more cells than --max-members {} allows; they share the CPUs of everything else",
+                self.options.max_members
+            );
+            lines.push(Line::new("refused", text));
         }
-        let mut outcome = Ok(());
-        for (cgroup, slot) in &update.come {
-            // One that does not fit belongs to everything else; the others still come in.
-            outcome = outcome.and(doors::set_member(self.object, *cgroup, *slot));
+        self.warn(host, Topic::Cgroups, lines);
+        update
+    }
+
+    /// Tells the BPF side which cgroups are whose, as far as it does not know; true if there was anything. What it refuses is
+    /// tried again at the next look.
+    fn tell(&mut self, host: &mut dyn Host) -> bool {
+        let (mut told, mut refused, mut first) = (false, 0, None);
+        for (cgroup, slot) in self.tenants.untold() {
+            let outcome = match slot {
+                Some(slot) => doors::set_member(self.object, cgroup, slot),
+                None => doors::remove_member(self.object, cgroup),
+            };
+            match outcome {
+                Ok(()) => {
+                    self.tenants.told(cgroup, slot);
+                    told = true;
+                }
+                Err(error) => {
+                    refused += 1;
+                    first.get_or_insert(error);
+                }
+            }
         }
-        // What the slots counted for others before is not theirs.
-        let capacities = &self.capacities;
-        for member in self.tenants.iter_mut().filter(|member| update.added.contains(&member.id)) {
-            member.baseline = doors::figures(self.object, member.id.slot, capacities)?;
+        self.running.discovery_errors += u64::from(first.is_some());
+        let line = first.map(|error| {
+            let text = format!("{refused} cgroups cannot be told to the BPF side for now: {error}");
+            Line::new("refused", text)
+        });
+        self.warn(host, Topic::Members, line.into_iter().collect());
+        told
+    }
+
+    /// Tells the operator what of the trouble that a topic has now is new.
+    fn warn(&mut self, host: &mut dyn Host, topic: Topic, lines: Vec<Line>) {
+        for text in self.running.told.news(topic, lines) {
+            host.warn(&text);
         }
-        outcome
     }
 
     /// One round; `first` looks for members as well.
@@ -128,13 +167,14 @@ impl<'a> Round<'a> {
         if first {
             self.look(host, true);
         }
-        if let Err(error) = self.rebalance(host.now_ns()) {
+        if let Err(error) = self.rebalance(host) {
             self.running.rounds_failed += 1;
             run::skipped(self.running.rounds, &error);
         }
     }
 
-    fn rebalance(&mut self, now_ns: u64) -> anyhow::Result<()> {
+    fn rebalance(&mut self, host: &mut dyn Host) -> anyhow::Result<()> {
+        let now_ns = host.now_ns();
         let totals = doors::totals(self.object)?;
         self.observe(true)?;
         let samples: Vec<Sample> = self
@@ -147,33 +187,52 @@ impl<'a> Round<'a> {
             })
             .collect();
         self.demand.observe(totals.at_ns, &samples);
-        self.weigh(totals.at_ns)?;
+        // CPUs for the cells do not wait for the weights inside of them.
+        let weighed = self.weigh(totals.at_ns);
+        self.running.weight_errors += u64::from(weighed.is_err());
+        let text = weighed.err().map(|error| format!("cpu.weight does not count in full: {error:#}"));
+        self.warn(host, Topic::Weights, text.into_iter().map(Line::from).collect());
         let settled = self.demand.settle(now_ns);
         if !settled && !self.restructured {
             self.sweep();
             return Ok(());
         }
         let outcome = self.decide(now_ns);
-        for note in &outcome.notes {
-            debug!("{note}");
-        }
+        let unmet = outcome.notes.len();
+        let lines = outcome.notes.iter().map(|note| self.wish(note)).collect();
+        self.warn(host, Topic::Wishes, lines);
         if outcome.changed || self.restructured {
             self.apply(&totals, outcome)?;
         }
+        self.unmet = unmet;
         Ok(())
     }
 
-    /// Lets cpu.weight count among those who share a cell.
+    /// The line for a wish that could not be met.
+    fn wish(&self, note: &Note) -> Line {
+        let name = |id| self.tenants.name_of(id);
+        let (kind, cell) = note.subject();
+        Line::new(format!("{kind} {}", cell.map(name).unwrap_or_default()), note.line(&name))
+    }
+
+    /// Lets cpu.weight count among those who share a cell. What the BPF side refuses keeps nothing else from it, and is tried
+    /// again in the next round.
     fn weigh(&mut self, at_ns: u64) -> anyhow::Result<()> {
-        let elapsed_ns = at_ns.saturating_sub(std::mem::replace(&mut self.last_round_ns, at_ns));
+        let elapsed_ns = at_ns.saturating_sub(self.last_weighed_ns);
         if self.options.no_cgroup_weights || elapsed_ns == 0 || self.tree.is_empty() {
+            self.last_weighed_ns = at_ns;
             return Ok(());
         }
-        let loads = self.weigher.loads(&doors::cgroup_loads(self.object)?, elapsed_ns);
+        let cumulative = doors::cgroup_loads(self.object)?;
+        self.last_weighed_ns = at_ns;
+        let loads = self.weigher.loads(&cumulative, elapsed_ns);
+        let mut forgotten: Result<(), SeamError> = Ok(());
         for gone in self.weigher.gone(&self.tree) {
             // A cgroup younger than the tree looks the same; forgetting it costs it one round.
-            doors::forget_load(self.object, gone)?;
-            self.weigher.forget(gone);
+            match doors::forget_load(self.object, gone) {
+                Ok(()) => self.weigher.forget(gone),
+                Err(error) => forgotten = forgotten.and(Err(error)),
+            }
         }
         let seat = |member: &Member| {
             let cell = self.assignment.as_ref().and_then(|assignment| assignment.physical_of(member.id));
@@ -181,9 +240,9 @@ impl<'a> Round<'a> {
         };
         let seats = self.tenants.iter().map(seat).collect();
         let changes = self.weigher.changes(&self.tree, &loads, self.tenants.cgroups(), &seats)?;
-        if changes != Changes::default() {
-            doors::set_factors(self.object, &changes)?;
-        }
+        let (done, set) = doors::set_factors(self.object, &changes);
+        self.weigher.told(&done);
+        forgotten.and(set)?;
         Ok(())
     }
 
@@ -195,6 +254,17 @@ impl<'a> Round<'a> {
             member.observe(raw, round);
         }
         Ok(())
+    }
+
+    /// The same for those who come or go, whose figures begin or end now.
+    fn observe_some(&mut self, ids: &[CellId]) {
+        for id in ids {
+            let Some(member) = self.tenants.get_mut(*id) else { continue };
+            match doors::figures(self.object, id.slot, &self.capacities) {
+                Ok(raw) => member.observe(raw, false),
+                Err(error) => debug!("slot {} cannot be observed: {error}", id.slot),
+            }
+        }
     }
 
     fn decide(&self, now_ns: u64) -> Outcome {
@@ -324,20 +394,12 @@ impl<'a> Round<'a> {
         report::metrics(self, &totals, host.now_ns(), host.cpu_busy_pct())
     }
 
-    /// Sums of all members since the attachment.
-    pub(crate) fn sums(&self) -> (Counters, u64) {
-        let sum = |(counters, borrowed_ns): (Counters, u64), member: &Member| {
-            (counters + member.live.counters, borrowed_ns + member.live.borrowed_ns)
-        };
-        self.tenants.iter().fold((Counters::default(), 0), sum)
-    }
-
     /// Keeps the counters of this attachment for the next one.
     pub fn retire(&mut self) {
         if let Err(error) = self.observe(false) {
             run::lost(&error);
         }
-        let (counters, borrowed_ns) = self.sums();
+        let (counters, borrowed_ns) = self.tenants.sums();
         self.running.counters = self.running.counters + counters;
         self.running.borrowed_ns += borrowed_ns;
         match doors::totals(self.object) {

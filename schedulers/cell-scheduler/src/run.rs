@@ -17,6 +17,7 @@ use crate::round::Round;
 use crate::snapshot::Counters;
 use crate::stats::Metrics;
 use crate::tenants::Found;
+use crate::told::Told;
 use crate::weigher::TreeNode;
 
 /// How often the loop looks whether the kernel has ended the scheduler and whether cgroups have changed.
@@ -32,6 +33,13 @@ pub trait Host {
     fn cpu_busy_pct(&mut self) -> f64;
     /// Whether somebody waits for fresh figures.
     fn wants_metrics(&self) -> bool;
+    /// Reads the configuration again if somebody has asked for that since the last call.
+    ///
+    /// # Errors
+    /// One line. What was read before stays in force.
+    fn reload(&mut self) -> Result<(), String> {
+        Ok(())
+    }
     /// The members as they are now, if they may have changed since the last call or `due` asks for a look anyway; `None`
     /// means that they are as before.
     ///
@@ -42,6 +50,10 @@ pub trait Host {
     fn tree(&mut self) -> Vec<TreeNode>;
     /// Takes the figures.
     fn publish(&mut self, metrics: &Metrics);
+    /// Tells the operator a line.
+    fn warn(&mut self, line: &str) {
+        warn!("{line}");
+    }
 }
 
 /// Figures that outlive one attachment: a restart in place goes on counting.
@@ -67,21 +79,13 @@ pub struct Running {
     pub merges: u64,
     /// Members that got a cell of their own again.
     pub splits: u64,
-    /// Looks for cgroups that failed, and what they complained of.
+    /// What looks for cgroups could not read, reloads of the configuration that failed, and looks after which the BPF side
+    /// could not be told everything.
     pub discovery_errors: u64,
-    /// The last complaint, so that it is told once.
-    pub last_complaint: Option<String>,
-}
-
-impl Running {
-    /// Counts a complaint of looking for cgroups, and tells it unless it is the last one again.
-    pub fn complain(&mut self, text: String) {
-        self.discovery_errors += 1;
-        if self.last_complaint.as_ref() != Some(&text) {
-            warn!("{text}");
-            self.last_complaint = Some(text);
-        }
-    }
+    /// Rounds in which `cpu.weight` could not be made to count in full.
+    pub weight_errors: u64,
+    /// The trouble that the operator knows of.
+    pub told: Told,
 }
 
 /// Runs until a shutdown or until the kernel ends the scheduler.

@@ -23,7 +23,10 @@ pub struct CellMetrics {
     pub nr_cpus: u64,
     #[stat(desc = "Members that live in it, by name")]
     pub members: String,
-    #[stat(desc = "Tasks of its members, sleeping ones included", _om_gauge)]
+    #[stat(
+        desc = "Tasks of its members, sleeping ones included; each counts where it was last seen runnable",
+        _om_gauge
+    )]
     pub nr_tasks: u64,
     #[stat(desc = "CPUs of full speed that its members used, averaged")]
     pub utilisation: f64,
@@ -60,7 +63,7 @@ pub struct MemberMetrics {
     pub nr_cgroups: u64,
     #[stat(desc = "Weight", _om_gauge)]
     pub weight: u64,
-    #[stat(desc = "Tasks, sleeping ones included", _om_gauge)]
+    #[stat(desc = "Tasks, sleeping ones included; each counts where it was last seen runnable", _om_gauge)]
     pub nr_tasks: u64,
     #[stat(desc = "CPUs of full speed it used, averaged")]
     pub utilisation: f64,
@@ -152,6 +155,13 @@ pub struct Metrics {
     pub members_refused: u64,
     #[stat(desc = "Errors while looking for cgroups or reading the configuration file")]
     pub discovery_errors: u64,
+    #[stat(desc = "Rounds in which cpu.weight could not be made to count in full")]
+    pub weight_errors: u64,
+    #[stat(
+        desc = "Wishes that the configuration in force does not meet, such as minima and cpusets; the log names them",
+        _om_gauge
+    )]
+    pub unmet: u64,
     #[stat(desc = "Placements on an idle CPU of the own cell")]
     pub placed_local: u64,
     #[stat(desc = "Placements on the queue of the only CPU allowed")]
@@ -228,8 +238,8 @@ impl Metrics {
         )?;
         writeln!(
             out,
-            "  steals {} drained {} shrunk {} violations {} without context {}",
-            self.steals, self.drained, self.shrunk, self.violations, self.no_context
+            "  steals {} drained {} shrunk {} violations {} without context {} unmet wishes {}",
+            self.steals, self.drained, self.shrunk, self.violations, self.no_context, self.unmet
         )?;
         for (id, cell) in &self.cells {
             writeln!(

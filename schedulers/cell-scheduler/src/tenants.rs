@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The members of the cells: who there is, under which slot, and what each did since it was found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cells::{Cell, CellId, CellKey, Registry};
-use crate::snapshot::Figures;
+use crate::snapshot::{Counters, Figures};
 
 /// A member as it was found: a cgroup or a named cell of the configuration file.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,8 +26,6 @@ pub struct Tenant {
 pub struct Found {
     /// The members, in any order.
     pub tenants: Vec<Tenant>,
-    /// Policy and bounds of everything else, if something was said about it.
-    pub root: Option<Cell>,
     /// What could not be read or does not fit, one line each.
     pub warnings: Vec<String>,
 }
@@ -47,8 +45,8 @@ pub struct Member {
     pub splits: u64,
     /// Weight, bounds, cpuset and policy.
     pub template: Cell,
-    /// The slot's figures when the member was found.
-    pub baseline: Figures,
+    /// The slot's figures when the member was found; none before they could be read.
+    pub baseline: Option<Figures>,
     /// Its figures now, without what was there before it.
     pub live: Figures,
     /// The same at the end of the last round.
@@ -67,16 +65,18 @@ impl Member {
             merges: 0,
             splits: 0,
             template,
-            baseline: none,
+            baseline: None,
             live: none,
             total: none,
             recent: none,
         }
     }
 
-    /// Takes the slot's present figures; `round` ends the time that `recent` covers.
+    /// Takes the slot's present figures; `round` ends the time that `recent` covers. The first ones are where the member
+    /// begins: what the slot counted for others before is not its own.
     pub fn observe(&mut self, raw: Figures, round: bool) {
-        self.live = Figures { nr_tasks: raw.nr_tasks, ..raw - self.baseline };
+        let baseline = *self.baseline.get_or_insert(raw);
+        self.live = Figures { nr_tasks: raw.nr_tasks, ..raw - baseline };
         if round {
             self.recent = self.live - self.total;
             self.total = self.live;
@@ -91,16 +91,16 @@ pub struct Tenants {
     members: BTreeMap<u32, Member>,
     /// Slot of each cgroup, as it should be on the BPF side.
     cgroups: BTreeMap<u64, u32>,
+    /// Slot of each cgroup, as the BPF side was told.
+    told: BTreeMap<u64, u32>,
+    /// Events and borrowed ns of the members that are gone.
+    departed: (Counters, u64),
     refused: usize,
 }
 
-/// What an update means for the BPF side.
+/// What an update changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Update {
-    /// Cgroups that belong to no slot, or to another one, any more.
-    pub gone: Vec<u64>,
-    /// Cgroups that belong to a slot now.
-    pub come: Vec<(u64, u32)>,
     /// Members that are new.
     pub added: Vec<CellId>,
     /// Whether anything that an assignment depends on differs.
@@ -108,10 +108,25 @@ pub struct Update {
 }
 
 impl Tenants {
-    /// Nobody but everything else; at most `limit` slots.
+    /// Nobody but everything else; at most `limit` others.
     pub fn new(limit: u32, root: Cell) -> Self {
-        let members = BTreeMap::from([(0, Member::new(CellId::ROOT, "/".to_owned(), root))]);
-        Self { registry: Registry::new(limit), members, cgroups: BTreeMap::new(), refused: 0 }
+        // Nobody had slot 0 before.
+        let baseline = Some(Figures::default());
+        let root = Member { baseline, ..Member::new(CellId::ROOT, "/".to_owned(), root) };
+        Self {
+            registry: Registry::new(limit),
+            members: BTreeMap::from([(0, root)]),
+            cgroups: BTreeMap::new(),
+            told: BTreeMap::new(),
+            departed: (Counters::default(), 0),
+            refused: 0,
+        }
+    }
+
+    /// The members that an update with `found` ends. What they count last is lost unless they are observed before it.
+    pub fn leaving(&self, found: &Found) -> Vec<CellId> {
+        let stay: BTreeSet<&CellKey> = found.tenants.iter().map(|tenant| &tenant.key).collect();
+        self.registry.iter().filter(|(_, key)| !stay.contains(key)).map(|(id, _)| id).collect()
     }
 
     /// Makes the members be those found.
@@ -120,11 +135,12 @@ impl Tenants {
         let mut update = Update {
             changed: !changes.added.is_empty() || !changes.removed.is_empty(),
             added: changes.added,
-            ..Update::default()
         };
         self.refused = changes.refused;
         for id in changes.removed {
-            self.members.remove(&id.slot);
+            if let Some(member) = self.members.remove(&id.slot) {
+                self.departed = with_member(self.departed, &member);
+            }
         }
         let mut cgroups = BTreeMap::new();
         for tenant in &found.tenants {
@@ -140,23 +156,31 @@ impl Tenants {
             member.paths.clone_from(&tenant.paths);
             cgroups.extend(tenant.cgroups.iter().map(|cgroup| (*cgroup, id.slot)));
         }
-        if let (Some(root), Some(member)) = (&found.root, self.members.get_mut(&0)) {
-            let root = Cell { id: CellId::ROOT, demand: 0.0, ..root.clone() };
-            update.changed |= member.template != root;
-            member.template = root;
-        }
-        let differs =
-            |(cgroup, slot): &(&u64, &u32), others: &BTreeMap<u64, u32>| others.get(cgroup) != Some(slot);
-        update.gone =
-            self.cgroups.iter().filter(|e| differs(e, &cgroups)).map(|(cgroup, _)| *cgroup).collect();
-        update.come = cgroups
-            .iter()
-            .filter(|e| differs(e, &self.cgroups))
-            .map(|(cgroup, slot)| (*cgroup, *slot))
-            .collect();
-        update.changed |= !update.gone.is_empty() || !update.come.is_empty();
+        update.changed |= self.cgroups != cgroups;
         self.cgroups = cgroups;
         update
+    }
+
+    /// What the BPF side has to learn: first the cgroups that belong to no slot any more, then those that belong to one it
+    /// does not know of, with that slot.
+    pub fn untold(&self) -> Vec<(u64, Option<u32>)> {
+        let gone = self.told.keys().filter(|cgroup| !self.cgroups.contains_key(*cgroup));
+        let come = self.cgroups.iter().filter(|(cgroup, slot)| self.told.get(*cgroup) != Some(*slot));
+        let come = come.map(|(cgroup, slot)| (*cgroup, Some(*slot)));
+        gone.map(|cgroup| (*cgroup, None)).chain(come).collect()
+    }
+
+    /// Notes what the BPF side has learnt.
+    pub fn told(&mut self, cgroup: u64, slot: Option<u32>) {
+        match slot {
+            Some(slot) => self.told.insert(cgroup, slot),
+            None => self.told.remove(&cgroup),
+        };
+    }
+
+    /// Sums of all members, those that are gone included: they never fall.
+    pub fn sums(&self) -> (Counters, u64) {
+        self.members.values().fold(self.departed, with_member)
     }
 
     /// The slot that each cgroup is a root of.
@@ -179,6 +203,16 @@ impl Tenants {
         self.members.get(&id.slot).filter(|member| member.id == id)
     }
 
+    /// As [`Tenants::get`].
+    pub fn get_mut(&mut self, id: CellId) -> Option<&mut Member> {
+        self.members.get_mut(&id.slot).filter(|member| member.id == id)
+    }
+
+    /// The name of a member, or the number of its slot once it is gone.
+    pub fn name_of(&self, id: CellId) -> String {
+        self.get(id).map_or_else(|| id.slot.to_string(), |member| member.name.clone())
+    }
+
     /// How many slots a table must describe: one more than the highest in use.
     pub fn nr_slots(&self) -> usize {
         self.members.keys().last().map_or(0, |slot| *slot as usize + 1)
@@ -198,6 +232,11 @@ impl Tenants {
     pub fn refused(&self) -> usize {
         self.refused
     }
+}
+
+/// Sums with a member's figures added.
+fn with_member((counters, borrowed_ns): (Counters, u64), member: &Member) -> (Counters, u64) {
+    (counters + member.live.counters, borrowed_ns + member.live.borrowed_ns)
 }
 
 #[cfg(test)]

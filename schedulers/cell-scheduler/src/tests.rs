@@ -9,11 +9,12 @@ use runtime::exit::ExitRecord;
 use topology::Topology;
 
 use crate::cells::{Cell, CellId, CellKey};
+use crate::doors;
 use crate::machine::Machine;
 use crate::options::Options;
 use crate::run::{Running, run};
 use crate::tenants::{Found, Tenant};
-use crate::weigher::TreeNode;
+use crate::weigher::{Changes, TreeNode};
 
 mod fake;
 
@@ -210,12 +211,140 @@ fn more_members_than_cpus_share_cells() {
 #[test]
 fn members_beyond_the_limit_belong_to_everything_else() {
     let mut object = FakeObject::new(8);
-    let mut host = ManualHost::new(Duration::from_secs(2), vec![(0, Ok(found(&[10, 11, 12, 13])))]);
+    let five = || Ok(found(&[10, 11, 12, 13, 14]));
+    let six = Ok(found(&[10, 11, 12, 13, 14, 15]));
+    let changes = vec![(0, five()), (SECOND, six), (2 * SECOND, five())];
+    let mut host = ManualHost::new(Duration::from_secs(4), changes);
     let ran = run_on("2n2l2c1t", &["--max-members", "3"], &mut object, &mut host);
-    assert_eq!(object.members.len(), 2);
+    assert_eq!(object.members.len(), 3);
     assert_eq!(host.published.last().expect("statistics").members_refused, 2);
-    let complaint = ran.running.last_complaint.expect("told");
+    let [complaint] = &host.warned[..] else { panic!("{:?}", host.warned) };
     assert!(complaint.contains("2 more cells") && complaint.contains("--max-members 3"), "{complaint}");
+    assert_eq!(ran.running.discovery_errors, 0, "it is no error");
+}
+
+#[test]
+fn trouble_that_lasts_is_told_once_and_trouble_that_comes_back_again() {
+    let troubled = |warnings: &[&str]| {
+        let warnings = warnings.iter().map(|warning| (*warning).to_owned()).collect();
+        Ok(Found { warnings, ..found(&[10]) })
+    };
+    let lost = || Err("the parent has vanished".to_owned());
+    let changes = [troubled(&["a", "b"]), troubled(&["b", "a"]), lost(), lost(), troubled(&["a"]), lost()];
+    let changes = (0u64..).map(|second| second * SECOND).zip(changes).collect();
+    let mut host = ManualHost::new(Duration::from_secs(8), changes);
+    let ran = run_on("2n2l2c1t", &[], &mut FakeObject::new(8), &mut host);
+    assert_eq!(host.warned, ["a", "b", "the parent has vanished", "a", "the parent has vanished"]);
+    assert_eq!(ran.running.discovery_errors, 2 + 2 + 1 + 1 + 1 + 1);
+}
+
+#[test]
+fn each_failed_reload_is_told() {
+    let mut host = ManualHost::new(Duration::from_secs(4), vec![(0, Ok(found(&[10])))]);
+    host.reloads = vec![(SECOND, "line 1: no".to_owned()), (2 * SECOND, "line 1: no".to_owned())];
+    let mut object = FakeObject::new(8);
+    let ran = run_on("2n2l2c1t", &[], &mut object, &mut host);
+    assert_eq!(host.warned, ["line 1: no", "line 1: no"]);
+    assert_eq!((ran.running.discovery_errors, object.members.len()), (2, 1));
+}
+
+#[test]
+fn what_an_assignment_cannot_do_is_told_and_counted() {
+    let greedy = Tenant { template: Cell { min_cpus: 64, ..Cell::new(CellId::ROOT) }, ..tenant(10) };
+    let with = || Ok(Found { tenants: vec![greedy.clone(), tenant(11)], ..Found::default() });
+    let without = Ok(found(&[11]));
+    let changes = vec![(0, with()), (5 * SECOND, without), (10 * SECOND, with())];
+    let mut object = FakeObject::new(8);
+    // Demand that comes and goes makes for many assignments.
+    object.uses.insert(11, Use { cpus: 3.0, waiting: 1.0 });
+    object.swing_ns = 2 * SECOND;
+    let mut host = ManualHost::new(Duration::from_secs(20), changes);
+    run_on("2n2l2c1t", &["--cool-down", "0.5"], &mut object, &mut host);
+    let told: Vec<&String> = host.warned.iter().filter(|line| line.contains("of its minimum")).collect();
+    assert_eq!(told.len(), 2, "{:?}", host.warned);
+    assert!(told.iter().all(|line| line.contains("cell tenant-10: ")), "{told:?}");
+    let unmet = |from: u64, to: u64| {
+        let within = |at_ns: u64| (from * SECOND..to * SECOND).contains(&at_ns);
+        let published = host.published.iter().filter(|metrics| within(metrics.at_ns));
+        published.map(|metrics| metrics.unmet).collect::<Vec<_>>()
+    };
+    assert!(unmet(1, 5).iter().all(|count| *count == 1), "{:?}", unmet(1, 5));
+    assert!(unmet(6, 10).iter().all(|count| *count == 0), "{:?}", unmet(6, 10));
+    assert!(unmet(11, 20).iter().all(|count| *count == 1), "{:?}", unmet(11, 20));
+}
+
+#[test]
+fn totals_do_not_fall_when_members_go() {
+    let mut object = FakeObject::new(8);
+    object.uses.insert(10, Use { cpus: 2.0, waiting: 0.0 });
+    object.uses.insert(11, Use { cpus: 1.0, waiting: 0.0 });
+    // The last one gets the slot of the first.
+    let changes = [found(&[10, 11]), found(&[11]), found(&[11, 12]), found(&[])];
+    let changes = (0u64..).map(|turn| turn * 3 * SECOND).zip(changes.map(Ok)).collect();
+    let mut host = ManualHost::new(Duration::from_secs(12), changes);
+    run_on("2n2l2c1t", &[], &mut object, &mut host);
+    for pair in host.published.windows(2) {
+        let sums = |at: usize| (pair[at].placed_local, pair[at].borrowed_ns);
+        let (before, after) = (sums(0), sums(1));
+        assert!(before.0 <= after.0 && before.1 <= after.1, "{before:?} {after:?} at {}", pair[1].at_ns);
+    }
+    // All but what was counted between a member's last figures and the next one's first.
+    let last = host.published.last().expect("statistics");
+    assert!(last.placed_local > 30_000 && last.borrowed_ns > 15 * SECOND, "{last:?}");
+}
+
+#[test]
+fn what_the_bpf_side_refuses_is_told_later_and_holds_nothing_up() {
+    let mut object = FakeObject::new(8);
+    object.refused.insert(("members", 10), 0..3 * SECOND);
+    object.refused.insert(("members", 11), 6 * SECOND..8 * SECOND);
+    let changes = vec![(0, Ok(found(&[10, 11]))), (7 * SECOND, Ok(found(&[10, 12])))];
+    let mut host = ManualHost::new(Duration::from_secs(12), changes);
+    let ran = run_on("2n2l2c1t", &[], &mut object, &mut host);
+    assert_eq!(object.members.keys().copied().collect::<Vec<_>>(), [10, 12]);
+    let told: Vec<&String> = host.warned.iter().filter(|line| line.contains("cannot be told")).collect();
+    assert!(told.len() == 2 && told.iter().all(|line| line.starts_with("1 cgroups")), "{:?}", host.warned);
+    assert_eq!((ran.running.discovery_errors, ran.running.rounds_failed), (2, 0));
+    // A table at once for what is found, and another for what is told late.
+    assert_eq!(object.applied.len(), 4);
+}
+
+#[test]
+fn factors_that_are_refused_are_tried_again_and_hold_nothing_up() {
+    let tree: Vec<TreeNode> = [(1, None, 100), (10, Some(1), 300), (11, Some(1), 100)]
+        .map(|(id, parent, weight)| TreeNode { id, parent, weight })
+        .into();
+    let mut object = FakeObject::new(2);
+    object.uses.insert(10, Use { cpus: 1.0, waiting: 3.0 });
+    object.uses.insert(11, Use { cpus: 1.0, waiting: 3.0 });
+    object.refused.insert(("cgroup_factors", 10), 0..3 * SECOND);
+    let mut host = ManualHost::new(Duration::from_secs(5), vec![(SECOND, Ok(found(&[20])))]);
+    host.tree = tree;
+    let ran = run_on("1c2t", &[], &mut object, &mut host);
+    assert!(object.factors.contains_key(&10) && object.factors.contains_key(&11), "{:?}", object.factors);
+    assert!((5..=6).contains(&ran.running.weight_errors), "{}", ran.running.weight_errors);
+    assert_eq!(host.published.last().expect("statistics").weight_errors, ran.running.weight_errors);
+    assert_eq!(ran.running.rounds_failed, 0);
+    assert_eq!(host.warned.iter().filter(|line| line.contains("cpu.weight")).count(), 1, "{:?}", host.warned);
+    // The member that came meanwhile has its table.
+    let at_3 = host.published.iter().rfind(|metrics| metrics.at_ns < 3 * SECOND).expect("statistics");
+    assert!(at_3.nr_members == 2 && at_3.sequence >= 2, "{at_3:?}");
+}
+
+#[test]
+fn a_factor_that_is_refused_does_not_keep_the_others_from_counting() {
+    let mut object = FakeObject::new(2);
+    // Time begins.
+    ManualHost::new(Duration::from_secs(1), Vec::new());
+    object.factors.extend([(1, 7), (2, 7)]);
+    object.refused.insert(("cgroup_factors", 1), 0..SECOND);
+    object.refused.insert(("cgroup_factors", 3), 0..SECOND);
+    let changes = Changes { removed: vec![1, 2], set: vec![(3, 30), (4, 40)] };
+    let (done, outcome) = doors::set_factors(&mut object, &changes);
+    assert!(outcome.is_err());
+    assert_eq!(done, Changes { removed: vec![2], set: vec![(4, 40)] });
+    assert_eq!(object.factors.into_iter().collect::<Vec<_>>(), [(1, 7), (4, 40)]);
+    assert_eq!(object.renewals, 1);
 }
 
 #[test]

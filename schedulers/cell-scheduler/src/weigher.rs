@@ -42,7 +42,7 @@ pub struct Seat {
     pub weight: u32,
 }
 
-/// What to tell the BPF side.
+/// What to tell the BPF side, or what it was told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     /// Cgroups that have no factor any more.
@@ -88,13 +88,13 @@ impl Weigher {
         self.counted.iter().map(|(id, counted)| (*id, counted.average)).collect()
     }
 
-    /// What has to change for these loads. `tree` is the hierarchy, `slots` the member each cgroup is the root of, and
-    /// `seats` where the members live; slot 0 is everything else.
+    /// What has to change for these loads; it comes again until [`Weigher::told`] says that it has. `tree` is the hierarchy,
+    /// `slots` the member each cgroup is the root of, and `seats` where the members live; slot 0 is everything else.
     ///
     /// # Errors
     /// A tree that is none.
     pub fn changes(
-        &mut self,
+        &self,
         tree: &[TreeNode],
         loads: &BTreeMap<u64, f64>,
         slots: &BTreeMap<u64, u32>,
@@ -110,22 +110,23 @@ impl Weigher {
                 factors.insert(cgroup.id, factor.round().clamp(1.0, f64::from(ONE * WEIGHT_MAX)) as u32);
             }
         }
-        Ok(self.publish(&factors))
+        Ok(self.differences(&factors))
     }
 
-    fn publish(&mut self, factors: &BTreeMap<u64, u32>) -> Changes {
-        let removed: Vec<u64> =
-            self.published.keys().filter(|id| !factors.contains_key(id)).copied().collect();
-        removed.iter().for_each(|id| _ = self.published.remove(id));
-        let mut changes = Changes { removed, set: Vec::new() };
-        for (id, factor) in factors {
-            let known = self.published.get(id).copied().unwrap_or(ONE);
-            if factor.abs_diff(known) > known / TOLERANCE {
-                self.published.insert(*id, *factor);
-                changes.set.push((*id, *factor));
-            }
-        }
-        changes
+    fn differences(&self, factors: &BTreeMap<u64, u32>) -> Changes {
+        let removed = self.published.keys().filter(|id| !factors.contains_key(id)).copied().collect();
+        let differs = |(id, factor): &(&u64, &u32)| {
+            let known = self.published.get(*id).copied().unwrap_or(ONE);
+            factor.abs_diff(known) > known / TOLERANCE
+        };
+        let set = factors.iter().filter(differs).map(|(id, factor)| (*id, *factor)).collect();
+        Changes { removed, set }
+    }
+
+    /// Notes what the BPF side has been told.
+    pub fn told(&mut self, changes: &Changes) {
+        changes.removed.iter().for_each(|id| _ = self.published.remove(id));
+        self.published.extend(changes.set.iter().copied());
     }
 
     /// Loads of cgroups that are no longer in the tree: the BPF side may forget them.

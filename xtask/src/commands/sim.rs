@@ -7,10 +7,13 @@ use crate::{process, status};
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Command, ExitStatus};
 
 /// The simulator's package and program.
 const SIMULATOR: &str = "sched-sim";
+/// What the simulator reads from its environment: how it was started, for the commands it prints to make a run again.
+const STARTED_BY: (&str, &str) = ("SCHED_SIM_COMMAND", "cargo xtask sim");
 
 /// Options of `sim`.
 #[derive(clap::Args)]
@@ -28,10 +31,16 @@ pub struct Args {
 pub fn main(args: &Args) -> Result<u8> {
     setup::ensure(FOR_BUILD)?;
     let program = build::program(SIMULATOR, true)?;
-    let mut simulator = Command::new(program);
-    // It begins where the user stands: relative paths in its options mean what they say.
-    let ended = process::die_with_us(simulator.args(&args.arguments), Signal::SIGTERM).status();
+    let ended = process::die_with_us(&mut simulator(&program, args), Signal::SIGTERM).status();
     Ok(code(ended.with_context(|| format!("cannot run {SIMULATOR}"))?))
+}
+
+/// It begins where the user stands: relative paths in its options mean what they say.
+fn simulator(program: &Path, args: &Args) -> Command {
+    let (name, value) = STARTED_BY;
+    let mut command = Command::new(program);
+    command.args(&args.arguments).env(name, value);
+    command
 }
 
 /// A signal counts as an interruption.
@@ -46,6 +55,7 @@ fn code(ended: ExitStatus) -> u8 {
 mod tests {
     use super::*;
     use clap::Parser;
+    use std::ffi::OsStr;
 
     #[derive(clap::Parser)]
     struct Cli {
@@ -58,6 +68,15 @@ mod tests {
         let words = ["--topology", "2n4c", "--help", "-h", "--", "x"];
         let cli = Cli::try_parse_from(std::iter::once("sim").chain(words)).unwrap();
         assert_eq!(cli.args.arguments, words);
+    }
+
+    #[test]
+    fn the_simulator_learns_how_it_was_started() {
+        let args = Args { arguments: vec!["--seed".to_owned(), "3".to_owned()] };
+        let command = simulator(Path::new("sched-sim"), &args);
+        assert_eq!(command.get_args().collect::<Vec<_>>(), ["--seed", "3"]);
+        let (name, value) = STARTED_BY;
+        assert!(command.get_envs().any(|(key, given)| key == name && given == Some(OsStr::new(value))));
     }
 
     #[test]

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What the tests of domain-balancer on the simulator share.
+//! What the tests share: domain-balancer on the simulator, and the small object that the model's own tests compile.
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use sched_sim::domain_balancer::{self, Outcome};
 use sim::Config;
@@ -17,6 +18,19 @@ use topology::Topology;
 pub const US: u64 = 1_000;
 pub const MS: u64 = 1_000_000;
 pub const S: u64 = 1_000_000_000;
+
+/// The small scheduler that the model's own tests compile, with a macro set. Whoever asks for the file removes it.
+pub fn tiny(define: &str) -> PathBuf {
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../sim/tests/tiny/tiny.bpf.c");
+    let object = std::env::temp_dir().join(format!("sched-sim-{}-{define}.o", std::process::id()));
+    let clang = std::env::var("BPF_CLANG").unwrap_or_else(|_| "clang-19".to_owned());
+    let arguments =
+        ["-target", "bpf", "-mcpu=v3", "-g", "-O2", "-std=gnu11", "-c", source, "-D", define, "-o"];
+    let output = Command::new(clang).args(arguments).arg(&object).output();
+    let output = output.expect("clang runs: the build needed it too");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    object
+}
 
 /// A run that is over.
 pub struct Run {

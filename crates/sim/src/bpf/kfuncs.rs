@@ -4,7 +4,7 @@
 
 use bpf_vm::{Addr, Ctx, Fault, Field, Registry};
 
-use crate::abi::{PF_IDLE, PF_KTHREAD, SCX_DSQ_LOCAL};
+use crate::abi::{EBUSY, PF_IDLE, PF_KTHREAD, SCX_DSQ_LOCAL};
 use crate::bpf::objects::{DsqWalk, Mask};
 use crate::kernel::{Curr, Kernel};
 use crate::task::{Place, TaskIdx};
@@ -25,10 +25,14 @@ pub(super) fn register(registry: &mut Registry<Kernel>) {
         ("scx_bpf_test_and_clear_cpu_idle", |ctx, a| {
             Ok(ctx.state.test_and_clear_cpu_idle(a[0] as i32).into())
         }),
-        ("scx_bpf_pick_idle_cpu", |ctx, a| pick(ctx, a[0], a[1], false)),
-        ("scx_bpf_pick_idle_cpu_node", |ctx, a| pick(ctx, a[0], a[2], false)),
-        ("scx_bpf_pick_any_cpu", |ctx, a| pick(ctx, a[0], a[1], true)),
-        ("scx_bpf_pick_any_cpu_node", |ctx, a| pick(ctx, a[0], a[2], true)),
+        ("scx_bpf_pick_idle_cpu", |ctx, a| pick(ctx, a[0], |kernel, set| kernel.pick_idle_cpu(set, a[1]))),
+        ("scx_bpf_pick_idle_cpu_node", |ctx, a| {
+            pick(ctx, a[0], |kernel, set| kernel.pick_idle_cpu_node(set, a[1] as i32, a[2]))
+        }),
+        ("scx_bpf_pick_any_cpu", |ctx, a| pick(ctx, a[0], |kernel, set| kernel.pick_any_cpu(set, a[1]))),
+        ("scx_bpf_pick_any_cpu_node", |ctx, a| {
+            pick(ctx, a[0], |kernel, set| kernel.pick_any_cpu_node(set, a[1] as i32, a[2]))
+        }),
         ("scx_bpf_get_idle_cpumask", |ctx, _| idle_mask(ctx, false)),
         ("scx_bpf_get_idle_smtmask", |ctx, _| idle_mask(ctx, true)),
         ("scx_bpf_put_idle_cpumask", |_, _| Ok(0)),
@@ -204,7 +208,9 @@ fn select_cpu_and(ctx: &mut C<'_>, [p, mask, args, ..]: [u64; 5]) -> R {
 
 fn select_cpu_dfl(ctx: &mut C<'_>, [p, prev, wake, is_idle, _]: [u64; 5]) -> R {
     let task = ctx.state.task_argument(ctx.mem, p)?;
-    let cpu = ctx.state.select_cpu_dfl(task, prev as u32 as usize, wake, None, 0);
+    let tracked = ctx.state.needs_idle_tracking();
+    let cpu =
+        if tracked { ctx.state.select_cpu_dfl(task, prev as u32 as usize, wake, None, 0) } else { -EBUSY };
     ctx.mem.writable(Addr(is_idle), 1)?[0] = u8::from(cpu >= 0);
     if cpu >= 0 { signed(cpu) } else { Ok(prev) }
 }
@@ -214,17 +220,22 @@ fn kick(ctx: &mut C<'_>, [cpu, flags, ..]: [u64; 5]) -> R {
     Ok(0)
 }
 
-fn pick(ctx: &mut C<'_>, mask: u64, flags: u64, any: bool) -> R {
+/// A choice among the CPUs of a mask that BPF code passes.
+fn pick(ctx: &mut C<'_>, mask: u64, choose: impl FnOnce(&mut Kernel, &[u64]) -> i32) -> R {
     let mut allowed = Mask::new();
     ctx.state.objects.read_mask(ctx.mem, mask, &mut allowed)?;
-    signed(if any {
-        ctx.state.pick_any_cpu(allowed.words(), flags)
-    } else {
-        ctx.state.pick_idle_cpu(allowed.words(), flags)
-    })
+    signed(choose(&mut *ctx.state, allowed.words()))
+}
+
+/// What the kernel gives instead of a mask that there is not.
+fn no_mask(ctx: &mut C<'_>) -> R {
+    ctx.state.objects.kernel_mask(ctx.mem, "none", &topology::CpuSet::new()).map(u64::from)
 }
 
 fn idle_mask(ctx: &mut C<'_>, cores: bool) -> R {
+    if !ctx.state.needs_idle_tracking() {
+        return no_mask(ctx);
+    }
     let kernel = &mut *ctx.state;
     let (name, cpus) = match cores && kernel.machine.smt {
         true => ("idle cores", &kernel.idle.cores),
@@ -235,10 +246,13 @@ fn idle_mask(ctx: &mut C<'_>, cores: bool) -> R {
 
 /// Idle CPUs of one node.
 fn idle_mask_node(ctx: &mut C<'_>, node: u64, cores: bool) -> R {
+    if !ctx.state.needs_idle_tracking() {
+        return no_mask(ctx);
+    }
     let kernel = &mut *ctx.state;
     let Some(span) = kernel.machine.nodes.get(node as u32 as usize) else {
         kernel.error(&format!("invalid node {}", node as i32));
-        return kernel.objects.kernel_mask(ctx.mem, "none", &topology::CpuSet::new()).map(u64::from);
+        return no_mask(ctx);
     };
     let (name, cpus) = match cores && kernel.machine.smt {
         true => ("idle cores of a node", kernel.idle.cores.intersection(span)),

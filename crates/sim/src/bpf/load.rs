@@ -9,7 +9,7 @@ use runtime::setup::Setup;
 use thiserror::Error;
 
 use crate::bpf::{BpfScheduler, KERNEL_TYPES, registry};
-use crate::kernel::{Kernel, Traits};
+use crate::kernel::{Kernel, MODELLED_FLAGS, Traits};
 
 /// The modelled kernel's version: 7.3.
 const KERNEL_VERSION: u32 = 7 << 16 | 3 << 8;
@@ -33,7 +33,7 @@ pub enum SetupError {
     /// A callback that the model does not call.
     #[error("callback ops.{0} is not modelled")]
     Callback(String),
-    /// A flag that the model does not know.
+    /// A flag that the model does not know or does no justice to.
     #[error("flag '{0}' is not modelled")]
     Flag(String),
     /// An address ran out, or a type is missing.
@@ -101,7 +101,7 @@ impl BpfScheduler {
     /// Loads `bytes` for a machine with `nr_cpu_ids` CPU numbers.
     ///
     /// # Errors
-    /// See [`SetupError`]; a function, field or callback that the model lacks is named.
+    /// See [`SetupError`]; a function, field, callback or flag that the model lacks is named.
     pub fn load(bytes: &[u8], setup: &Setup, nr_cpu_ids: usize) -> Result<Self, SetupError> {
         let target = Arc::new(Btf::from_elf(KERNEL_TYPES).map_err(LoadError::from)?);
         let mut object = Object::parse(bytes)?;
@@ -121,6 +121,7 @@ impl BpfScheduler {
             own => own,
         };
         let flags = field("flags");
+        refuse_flags(flags & !MODELLED_FLAGS, &target)?;
         let options = LoadOptions {
             kernel_version: KERNEL_VERSION,
             nr_cpus: nr_cpu_ids as u32,
@@ -146,6 +147,17 @@ impl BpfScheduler {
     }
 }
 
+/// Names the first flag, if there is any; one that the modelled kernel has no name for goes by its number.
+fn refuse_flags(flags: u64, target: &Btf) -> Result<(), SetupError> {
+    if flags == 0 {
+        return Ok(());
+    }
+    let flag = 1u64 << flags.trailing_zeros();
+    let mut named = target.enumerators().filter(|(_, value)| value.cast_unsigned() == flag);
+    let name = named.find(|(name, _)| name.starts_with("SCX_OPS_"));
+    Err(SetupError::Flag(name.map_or_else(|| format!("{flag:#x}"), |(name, _)| name.to_owned())))
+}
+
 fn configure(object: &mut Object, ops: &str, setup: &Setup, target: &Btf) -> Result<(), SetupError> {
     for (name, bytes) in &setup.read_only {
         object.set_global(name, bytes)?;
@@ -167,6 +179,9 @@ fn configure(object: &mut Object, ops: &str, setup: &Setup, target: &Btf) -> Res
         flags |= target.enumerator(name).ok_or_else(|| SetupError::Flag((*name).to_owned()))?.cast_unsigned();
     }
     object.set_ops_field(ops, "flags", flags)?;
+    if setup.timeout_ms > 0 {
+        object.set_ops_field(ops, "timeout_ms", setup.timeout_ms.into())?;
+    }
     let dump = if setup.exit_dump_len == 0 { DEFAULT_DUMP_BYTES } else { setup.exit_dump_len };
     if object.global("uei_dump").is_ok() {
         object.set_global("uei_dump_len", &dump.to_le_bytes())?;

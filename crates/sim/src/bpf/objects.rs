@@ -271,7 +271,9 @@ impl Objects {
         layout.prio.iter().try_for_each(|field| memory.write(addr, field, prio))?;
         memory.write(addr, &layout.flags, entry.flags.into())?;
         memory.write(addr, &layout.nr_allowed, entry.nr_allowed as u64)?;
-        memory.write(addr, &layout.migration_disabled, entry.migration_disabled.into())?;
+        // A program that runs counts one itself, for the current task: objects that know it take one for nothing there.
+        let disabled = entry.migration_disabled + u32::from(entry.migration_disabled > 0);
+        memory.write(addr, &layout.migration_disabled, disabled.into())?;
         let own = addr.offset(layout.cpus_mask.offset.into());
         write_mask(memory, own, &entry.mask, self.words)?;
         let (cpu, fixed) = (entry.cpu, entry.migration_disabled > 0);

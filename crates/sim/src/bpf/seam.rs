@@ -92,9 +92,10 @@ impl Session {
         }
     }
 
-    /// The invariant that broke, if one did.
+    /// The invariant that broke, if one did; also since time last passed, as by a program that userspace ran.
     pub fn violation(&self) -> Option<Violation> {
-        self.broken.borrow().clone()
+        let broken = self.broken.borrow().clone();
+        broken.or_else(|| self.sim.borrow().kernel.violation.clone())
     }
 
     /// The BPF object of the attached scheduler.

@@ -103,7 +103,9 @@ pub struct Report {
     pub tasks: usize,
     /// Time CPUs ran tasks, percent of all.
     pub busy_pct: f64,
-    /// Work done as a share of what the best placement would have done with the tasks runnable at each moment.
+    /// Work done as a share of what the best placement would have done with the tasks runnable at each moment, on the CPUs that
+    /// were online then and that no real-time work held. The placement is free: affinity is not considered, nor is what
+    /// interrupts take, so both make the share smaller.
     pub throughput_vs_bound: f64,
     /// Time lost to callbacks, switches and cold caches, percent of the time tasks had.
     pub overhead_pct: f64,
@@ -113,7 +115,7 @@ pub struct Report {
     pub waits_ns: Percentiles,
     /// The longest wait, those that have not ended included.
     pub longest_wait: Wait,
-    /// Shares of tasks that always want to run.
+    /// Shares of tasks that always want to run, against their weights and those of their cgroups.
     pub fairness: Fairness,
     /// Time during which some CPU was idle while a task that may run anywhere waited, percent.
     pub idle_beside_waiting_pct: f64,
@@ -127,8 +129,8 @@ pub struct Report {
     pub callbacks: u64,
     /// BPF instructions a callback, on average.
     pub instructions_per_callback: f64,
-    /// BPF instructions for each switch and wake-up.
-    pub instructions_per_event: f64,
+    /// BPF instructions a scheduling event, on average.
+    pub instructions_per_scheduling_event: f64,
     /// Groups.
     pub groups: Vec<GroupReport>,
     /// Cgroups, if there are several.
@@ -174,9 +176,9 @@ impl Report {
             migrations: Migrations { core, llc, node, remote },
             callbacks: metrics.callbacks,
             instructions_per_callback: ratio(metrics.instructions as f64, metrics.callbacks as f64),
-            instructions_per_event: ratio(
+            instructions_per_scheduling_event: ratio(
                 metrics.instructions as f64,
-                (metrics.switches + metrics.wakeups) as f64,
+                kernel.trace.count() as f64,
             ),
             groups: groups(kernel, seconds),
             cgroups: cgroups(kernel),

@@ -140,7 +140,7 @@ fn tiles(report: &Report) -> Vec<(&'static str, String, &'static str)> {
         (
             "Throughput",
             percent(100.0 * report.throughput_vs_bound),
-            "of what the best placement would have done",
+            "of what the best placement would have done, whatever their affinity",
         ),
         ("CPUs busy", percent(report.busy_pct), "of their time, with tasks of the scheduler"),
         ("Wake-up latency p50", latency(report.wake_latency_ns.p50), "from wake-up until the task runs"),

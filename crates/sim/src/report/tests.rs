@@ -14,16 +14,21 @@ use crate::report::{Made, Report, fair_shares, page, perfetto};
 use crate::sim::Sim;
 use crate::task::{TaskIdx, TaskSpec};
 use crate::workload::Workload;
+use crate::world::Outside;
 use crate::{Config, Costs};
 
 const MS: u64 = 1_000_000;
 
 #[test]
 fn shares_are_capped_at_one_cpu() {
-    assert_eq!(fair_shares(&[100.0, 100.0, 200.0], 4.0, 10.0), [1.0, 1.0, 2.0]);
+    let equal = |weights: &[f64], cap: f64| weights.iter().map(|&weight| (weight, cap)).collect::<Vec<_>>();
+    assert_eq!(fair_shares(&equal(&[100.0, 100.0, 200.0], 10.0), 4.0), [1.0, 1.0, 2.0]);
     // The heavy one cannot use more than its cap: the others share the rest.
-    assert_eq!(fair_shares(&[100.0, 100.0, 10_000.0], 2.0, 1.0), [0.5, 0.5, 1.0]);
-    assert_eq!(fair_shares(&[], 1.0, 1.0), Vec::<f64>::new());
+    assert_eq!(fair_shares(&equal(&[100.0, 100.0, 10_000.0], 1.0), 2.0), [0.5, 0.5, 1.0]);
+    // Caps of their own: of 10, the second is due 5 by its weight and has room for 1; 9 are left for 100 and 300.
+    let groups = [(100.0, 10.0), (400.0, 1.0), (300.0, 10.0)];
+    assert_eq!(fair_shares(&groups, 10.0), [2.25, 1.0, 6.75]);
+    assert_eq!(fair_shares(&[], 1.0), Vec::<f64>::new());
 }
 
 fn run(workload: &str, spec: &str, costs: Costs) -> Sim<SharedQueue> {
@@ -54,6 +59,30 @@ fn half_a_machine_is_measured_against_half_the_bound() {
     let report = Report::new(&mut sim.kernel, Made::default());
     assert!(report.throughput_vs_bound > 0.999, "{}", report.throughput_vs_bound);
     assert!((report.busy_pct - 50.0).abs() < 0.1);
+}
+
+#[test]
+fn the_bound_is_made_of_the_cpus_that_tasks_can_have() {
+    let hog = task("hog", &[Step::RunForever]);
+    // Real-time work has one of two CPUs for half of the time, and tasks have the rest.
+    let mut sim = exact("2c", &[hog.clone(), hog.clone()]);
+    let (every, length) = (Dist::Const(100 * MS), Dist::Const(50 * MS));
+    sim.add_source(Outside::RealTime { cpu: Some(0), every, length }, 10 * MS);
+    let bound = report(&mut sim, 1000);
+    assert!((bound.busy_pct - 75.0).abs() < 1e-6, "{}", bound.busy_pct);
+    assert!((bound.throughput_vs_bound - 1.0).abs() < 1e-6, "{}", bound.throughput_vs_bound);
+    // One of two CPUs goes at half time, which ends the scheduler; tasks go on without it.
+    let mut sim = exact("2c", &[hog.clone(), hog.clone()]);
+    sim.add_source(Outside::Hotplug { cpu: 1, online: false }, 500 * MS);
+    while sim.run_until(1000 * MS).unwrap_or_else(|violation| panic!("{violation}")) {}
+    let bound = Report::new(&mut sim.kernel, Made::default());
+    assert_eq!(sim.kernel.metrics.work_ns, 1500 * MS);
+    assert!((bound.throughput_vs_bound - 1.0).abs() < 1e-6, "{}", bound.throughput_vs_bound);
+    // A task that may use one CPU only, beside an idle one: the bound leaves that aside.
+    let pinned = TaskSpec { cpus: Some(Rc::new([0].into_iter().collect())), ..hog };
+    let mut sim = exact("2c", &[pinned.clone(), pinned]);
+    let share = report(&mut sim, 1000).throughput_vs_bound;
+    assert!((share - 0.5).abs() < 1e-6, "{share}");
 }
 
 #[test]
@@ -135,13 +164,50 @@ fn shares_of_cgroups_and_errors_by_weight() {
         (found.share, found.tasks)
     };
     assert_eq!((share("/"), share("outer"), share("outer/inner")), ((1.0, 1), (0.75, 1), (0.5, 2)));
-    // Due are 2 s × 100 / 600 to each of the light ones and 2 s × 300 / 600 to the heavy one.
+    // Due of 2 s: 3/4 to the task beside /outer; 1/4 to /outer, of that 1/4 to its task and 3/4 to /outer/inner, half of that to
+    // each of the two there. The four got 1/3, 4 and twice 8/3 of it.
     let [light, heavy] = &report.fairness.by_weight[..] else { panic!("{:?}", report.fairness) };
     assert_eq!((light.weight, light.tasks, heavy.weight, heavy.tasks), (100, 3, 300, 1));
-    let near = |a: f64, b: f64| (a - b).abs() < 1e-9;
-    assert!(near(light.received, 1.5) && near(light.mean_error, 0.5), "{light:?}");
-    assert!(near(heavy.received, 0.5) && near(heavy.mean_error, 0.5), "{heavy:?}");
-    assert!(near(report.fairness.max_error, 0.5) && near(report.fairness.mean_error, 0.5));
+    assert!(near(light.received, 3.0) && near(light.mean_error, (3.0 + 2.0 * 5.0 / 3.0) / 3.0), "{light:?}");
+    assert!(near(heavy.received, 1.0 / 3.0) && near(heavy.mean_error, 2.0 / 3.0), "{heavy:?}");
+    let fairness = &report.fairness;
+    assert!(near(fairness.max_error, 3.0) && near(fairness.mean_error, 1.75), "{fairness:?}");
+    assert!(near(fairness.range.0, 1.0 / 3.0) && near(fairness.range.1, 4.0), "{fairness:?}");
+}
+
+fn near(a: f64, b: f64) -> bool {
+    (a - b).abs() < 1e-9
+}
+
+#[test]
+fn what_others_had_is_taken_from_the_share_of_their_cgroup() {
+    let mut sim = exact("1c", &[]);
+    let (a, b) = (sim.create_cgroup("/a", 100).expect("made"), sim.create_cgroup("/b", 100).expect("made"));
+    for cgroup in [a, b] {
+        sim.add_task(&TaskSpec { cgroup, ..task("hog", &[Step::RunForever]) }, 0);
+    }
+    sim.run_until(2000 * MS).unwrap_or_else(|violation| panic!("{violation}"));
+    let fairness = Report::new(&mut sim.kernel, Made::default()).fairness;
+    assert!(near(fairness.max_error, 0.0), "1 s each: {fairness:?}");
+    // As if another task of /a, gone by now, had had half a second besides: of 2.5 s half is due to each cgroup, and 0.75 s are
+    // left of that for the hog of /a.
+    sim.kernel.cgroups[a].own_usage_ns += 500 * MS;
+    let fairness = Report::new(&mut sim.kernel, Made::default()).fairness;
+    assert!(near(fairness.range.0, 1.0 / 1.25) && near(fairness.range.1, 1.0 / 0.75), "{fairness:?}");
+}
+
+#[test]
+fn a_cgroup_gets_no_more_than_its_tasks_can_use() {
+    // Three CPUs. /a is due nine tenths by weight, and its one task can have one CPU: the others share two.
+    let mut sim = exact("3c", &[]);
+    let a = sim.create_cgroup("/a", 900).expect("made");
+    let hog = task("hog", &[Step::RunForever]);
+    sim.add_task(&TaskSpec { cgroup: a, ..hog.clone() }, 0);
+    (0..4).for_each(|_| _ = sim.add_task(&TaskSpec { weight: 25, ..hog.clone() }, 0));
+    sim.run_until(2000 * MS).unwrap_or_else(|violation| panic!("{violation}"));
+    // In order of arrival each of the five has 1.2 s; due are 2 s to the first, and 1 s to each of the others.
+    let fairness = Report::new(&mut sim.kernel, Made::default()).fairness;
+    assert!((fairness.range.0 - 0.6).abs() < 0.03 && (fairness.range.1 - 1.2).abs() < 0.06, "{fairness:?}");
 }
 
 /// Keeps everybody waiting for the first 100 ms; a callback is 100 instructions.
@@ -191,7 +257,10 @@ fn idle_beside_waiting_and_instructions() {
     // Two enqueues; dispatch at each of the two wake-ups, and when each of the two ends. Two wake-ups, and three switches: to
     // the first, to the second, to idle.
     assert_eq!((report.callbacks, report.wakeups, report.switches), (6, 2, 3));
-    assert_eq!((report.instructions_per_callback, report.instructions_per_event), (100.0, 120.0));
+    // The attachment; each of the two is made, wakes, is put on the queue and from there on a local one, and ends.
+    assert_eq!(report.scheduling_events, 1 + 2 * 5 + 3);
+    let instructions = (report.instructions_per_callback, report.instructions_per_scheduling_event);
+    assert_eq!(instructions, (100.0, 600.0 / 14.0));
 }
 
 #[test]
@@ -211,7 +280,7 @@ fn every_form_tells_the_run() {
         "fairness",
         "idle_beside_waiting_pct",
         "migrations",
-        "instructions_per_event",
+        "instructions_per_scheduling_event",
     ] {
         assert!(!json[figure].is_null(), "{figure}");
     }

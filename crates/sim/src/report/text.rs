@@ -73,7 +73,8 @@ impl Report {
     /// Figures of the whole machine.
     fn whole(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bound = 100.0 * self.throughput_vs_bound;
-        writeln!(f, "busy {:.1} %, throughput {bound:.1} % of the bound", self.busy_pct)?;
+        let busy = self.busy_pct;
+        writeln!(f, "busy {busy:.1} %, throughput {bound:.1} % of the bound, which leaves affinity aside")?;
         let idle = self.idle_beside_waiting_pct;
         writeln!(f, "overhead {:.2} %, a CPU idle beside waiting work {idle:.3} %", self.overhead_pct)?;
         let fairness = &self.fairness;
@@ -94,7 +95,8 @@ impl Report {
             "migrations core {}, LLC {}, node {}, remote {}",
             moved.core, moved.llc, moved.node, moved.remote
         )?;
-        let (each, event) = (self.instructions_per_callback, self.instructions_per_event);
-        writeln!(f, "callbacks {}, BPF instructions {each:.0} each, {event:.0} an event", self.callbacks)
+        let (each, event) = (self.instructions_per_callback, self.instructions_per_scheduling_event);
+        let callbacks = self.callbacks;
+        writeln!(f, "callbacks {callbacks}, BPF instructions {each:.0} each, {event:.0} a scheduling event")
     }
 }

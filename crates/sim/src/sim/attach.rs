@@ -8,7 +8,7 @@ use crate::abi::{
 };
 use crate::cgroup::ROOT;
 use crate::events::Event;
-use crate::kernel::{Curr, ExitInfo, Within};
+use crate::kernel::{Curr, ExitInfo, MODELLED_FLAGS, Violation, Within};
 use crate::ops::Ops;
 use crate::queueing::Target;
 use crate::sim::Sim;
@@ -22,6 +22,9 @@ pub enum AttachError {
     /// Another one is on.
     #[error("another scheduler is attached")]
     Busy,
+    /// It asks by `SCX_OPS_*` for what the model does not do.
+    #[error("flags {0:#x} are not modelled")]
+    Flags(u64),
     /// ops.init or ops.init_task refused.
     #[error("{callback} failed with {errno}{}", .message.as_ref().map(|message| format!(": {message}")).unwrap_or_default())]
     Refused {
@@ -38,12 +41,16 @@ impl<O: Ops> Sim<O> {
     /// Attaches a scheduler: ops.init, then ops.init_task and ops.enable for every task.
     ///
     /// # Errors
-    /// When another one is attached, or a callback refuses; then nothing has changed.
+    /// When another one is attached, it has a flag that is not modelled, or a callback refuses; then nothing has changed.
     pub fn attach(&mut self, ops: O) -> Result<(), AttachError> {
         if self.kernel.scheduler.is_some() {
             return Err(AttachError::Busy);
         }
         let traits = ops.traits();
+        let unknown = traits.flags & !MODELLED_FLAGS;
+        if unknown != 0 {
+            return Err(AttachError::Flags(unknown));
+        }
         self.kernel.exit = None;
         self.kernel.scheduler = Some(traits);
         self.ops = Some(ops);
@@ -133,11 +140,16 @@ impl<O: Ops> Sim<O> {
     }
 
     /// Detaches the scheduler as an operator does.
-    pub fn detach(&mut self) {
+    ///
+    /// # Errors
+    /// A broken invariant: one that the way out breaks, such as something that the scheduler does not give back, or one that
+    /// broke since the last step. Nobody may let time pass afterwards, so it is told here.
+    pub fn detach(&mut self) -> Result<(), Violation> {
         self.kernel.request_exit(SCX_EXIT_UNREG, 0, "unregistered from user space", "");
         if self.kernel.scheduler.is_some() {
             self.end_scheduler();
         }
+        self.kernel.violation.take().map_or(Ok(()), Err)
     }
 
     /// Carries out the requested end: dump, everybody to the default scheduler, ops.exit.
@@ -199,6 +211,9 @@ impl<O: Ops> Sim<O> {
             }
             if running {
                 ops.stopping(kernel, task, false);
+            } else {
+                // Off its queue before it is told, as everywhere else.
+                kernel.take(task);
             }
             ops.quiescent(kernel, task, flags);
         });

@@ -175,7 +175,7 @@ impl<O: Ops> Sim<O> {
         spec.kthread = true;
         spec.cpus = Some(Rc::new([cpu].into_iter().collect()));
         let thread = self.make_task(&spec, cpu, None);
-        self.kernel.cpus[cpu].coming_up = Some(thread);
+        self.kernel.change_cpu(cpu, |cpu| cpu.coming_up = Some(thread));
         self.introduce(thread, true);
         self.wake_new(thread);
     }

@@ -71,13 +71,12 @@ impl Kernel {
         })
     }
 
-    /// A vtime that is written while its task waits: the kernel's tree of the queue would be out of order.
+    /// A vtime that was written while its task waits. Who leaves a queue is looked at always; this finds those that stay.
     fn wrong_order(&self) -> Option<String> {
         let mut waiting =
             self.dsqs.iter().flat_map(|(_, queue)| queue.ordered().map(|entry| (queue.id, entry)));
         let (id, (inserted, task)) = waiting.find(|(_, (vtime, task))| self.tasks[*task].vtime != *vtime)?;
-        let (who, vtime) = (self.describe(task), self.tasks[task].vtime);
-        Some(format!("DSQ {id:#x} is out of order: {who} went in with vtime {inserted} and has {vtime} now"))
+        Some(self.out_of_order(id, task, inserted))
     }
 
     fn wrong_counts(&self) -> Option<String> {

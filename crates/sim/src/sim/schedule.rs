@@ -5,7 +5,7 @@
 
 use crate::abi::{
     PF_EXITING, SCX_DSP_MAX_LOOPS, SCX_ENQ_HEAD, SCX_ENQ_LAST, SCX_OPS_ENQ_EXITING, SCX_OPS_ENQ_LAST,
-    SCX_OPS_ENQ_MIGRATION_DISABLED, SCX_OPS_KEEP_BUILTIN_IDLE, SCX_SLICE_DFL,
+    SCX_OPS_ENQ_MIGRATION_DISABLED, SCX_SLICE_DFL,
 };
 use crate::events::CpuId;
 use crate::kernel::{Curr, Within};
@@ -235,13 +235,8 @@ impl<O: Ops> Sim<O> {
 
     /// `scx_update_idle()`.
     pub(crate) fn set_idle(&mut self, cpu: CpuId, idle: bool, notify: bool) {
-        let (calls, builtin) = match &self.kernel.scheduler {
-            Some(traits) => {
-                (traits.update_idle, !traits.update_idle || traits.flags & SCX_OPS_KEEP_BUILTIN_IDLE != 0)
-            }
-            None => (false, true),
-        };
-        if builtin && self.kernel.cpus[cpu].online {
+        let calls = self.kernel.scheduler.is_some_and(|traits| traits.update_idle);
+        if self.kernel.tracks_idle() && self.kernel.cpus[cpu].online {
             self.kernel.idle.update(&self.kernel.machine, cpu, idle);
         }
         if calls && notify {

@@ -16,7 +16,12 @@ const MS: u64 = 1_000_000;
 type Break = fn(&mut Sim<SharedQueue>);
 
 fn machine() -> Sim<SharedQueue> {
-    let config = Config { costs: Costs::none(), check_every: 1, seed: 77, ..Config::default() };
+    machine_looked_at(1)
+}
+
+/// Everything is looked at after so many events.
+fn machine_looked_at(check_every: u64) -> Sim<SharedQueue> {
+    let config = Config { costs: Costs::none(), check_every, seed: 77, ..Config::default() };
     let mut sim = Sim::new(&Topology::from_spec("2c").expect("good"), config);
     sim.attach(SharedQueue::vtime()).expect("init succeeds");
     let hog = TaskSpec::new("hog", Program::new(&[Step::RunForever]));
@@ -92,6 +97,16 @@ fn every_invariant_notices() {
         assert_eq!(violation.seed, 77);
         assert!(!violation.history.is_empty());
     }
+}
+
+#[test]
+fn a_queue_out_of_order_is_noticed_without_a_look_at_everything() {
+    let mut sim = machine_looked_at(u64::MAX);
+    let task = waiting(&sim);
+    sim.kernel.tasks[task].vtime += 1;
+    // Four wait for two CPUs: it is chosen within three slices of 20 ms.
+    let violation = sim.run_until(100 * MS).expect_err("it leaves the queue");
+    assert!(violation.what.contains("is out of order: hog["), "{violation}");
 }
 
 #[test]

@@ -135,7 +135,7 @@ fn attaching_and_detaching_visit_the_tree() {
     sim.attach(Recorder::default()).expect("init succeeds");
     let inits = ["cgroup_init / 100", "cgroup_init /a 300", "cgroup_init /a/b 100", "cgroup_init /c 50"];
     assert_eq!(log(&mut sim), [&inits[..], &["init_task t /a"]].concat());
-    sim.detach();
+    sim.detach().unwrap_or_else(|violation| panic!("{violation}"));
     let exits = ["cgroup_exit /a/b", "cgroup_exit /a", "cgroup_exit /c", "cgroup_exit /", "exit_task t"];
     assert_eq!(log(&mut sim), exits);
 }

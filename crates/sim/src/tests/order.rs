@@ -6,7 +6,9 @@ use std::rc::Rc;
 use topology::Topology;
 
 use crate::abi::{
-    SCX_DSQ_LOCAL, SCX_DSQ_LOCAL_ON, SCX_ENQ_LAST, SCX_KICK_PREEMPT, SCX_OPS_ENQ_LAST, SCX_SLICE_DFL,
+    EBUSY, ENOENT, SCX_DSQ_LOCAL, SCX_DSQ_LOCAL_ON, SCX_ENQ_LAST, SCX_KICK_PREEMPT,
+    SCX_OPS_ALLOW_QUEUED_WAKEUP, SCX_OPS_ENQ_LAST, SCX_OPS_KEEP_BUILTIN_IDLE, SCX_OPS_SWITCH_PARTIAL,
+    SCX_PICK_IDLE_IN_NODE, SCX_SLICE_DFL,
 };
 use crate::events::{CpuId, Event};
 use crate::kernel::{Kernel, Traits};
@@ -25,6 +27,8 @@ struct Recorder {
     last_target: Option<u64>,
     /// Sets the slice to 0 in stopping(runnable).
     give_up_slice: bool,
+    /// Has ops.update_idle.
+    update_idle: bool,
 }
 
 impl Recorder {
@@ -35,7 +39,8 @@ impl Recorder {
 
 impl Ops for Recorder {
     fn traits(&self) -> Traits {
-        Traits { flags: self.flags, select_cpu: true, enqueue: true, dispatch: true, ..Traits::default() }
+        let (flags, update_idle) = (self.flags, self.update_idle);
+        Traits { flags, update_idle, select_cpu: true, enqueue: true, dispatch: true, ..Traits::default() }
     }
     fn init(&mut self, kernel: &mut Kernel) -> i32 {
         kernel.create_dsq(7)
@@ -230,6 +235,78 @@ fn wrong_requests_end_the_scheduler() {
         sim.run_until(80 * MS).expect("no violation");
         assert_eq!(sim.kernel.metrics.busy_ns, 80 * MS);
     }
+}
+
+#[test]
+fn flags_that_are_not_modelled_are_refused() {
+    let attach = |flags: u64| {
+        let mut sim = Sim::new(&Topology::from_spec("1c").expect("good"), Config::default());
+        let attached = sim.attach(Recorder { flags, ..Recorder::default() });
+        attached.map_err(|error| error.to_string())
+    };
+    assert_eq!(attach(SCX_OPS_ENQ_LAST | SCX_OPS_ALLOW_QUEUED_WAKEUP), Ok(()));
+    let refused = attach(SCX_OPS_ENQ_LAST | SCX_OPS_SWITCH_PARTIAL);
+    assert_eq!(refused, Err("flags 0x8 are not modelled".to_owned()));
+}
+
+/// A scheduler that tracks idle CPUs itself cannot ask the kernel for them: its masks stand still.
+#[test]
+fn without_idle_tracking_its_functions_end_the_scheduler() {
+    type Request = fn(&mut Kernel) -> i32;
+    let requests: [Request; 4] = [
+        |kernel| kernel.pick_idle_cpu(&[1], 0),
+        |kernel| kernel.pick_idle_cpu_node(&[1], 0, 0),
+        |kernel| kernel.select_cpu_and(0, 0, 0, &[1], 0),
+        |kernel| if kernel.test_and_clear_cpu_idle(0) { 0 } else { -EBUSY },
+    ];
+    for (flags, tracked) in [(0, false), (SCX_OPS_KEEP_BUILTIN_IDLE, true)] {
+        let attached = || {
+            let mut sim = machine("1c", Recorder { flags, update_idle: true, ..Recorder::default() });
+            sim.add_task(&hog("a"), 1_000 * MS);
+            sim
+        };
+        for request in requests {
+            let mut sim = attached();
+            assert_eq!(request(&mut sim.kernel), if tracked { 0 } else { -EBUSY });
+            let message = sim.kernel.exit.clone().map(|exit| exit.message);
+            let expected = "built-in idle tracking is disabled";
+            assert_eq!(message.as_deref(), (!tracked).then_some(expected));
+        }
+        // Any CPU is any CPU.
+        let mut sim = attached();
+        assert_eq!(sim.kernel.pick_any_cpu(&[1], 0), 0);
+        assert_eq!(sim.kernel.pick_any_cpu_node(&[1], 0, 0), 0);
+        assert_eq!(sim.kernel.exit, None);
+    }
+}
+
+#[test]
+fn choices_by_node_stay_on_it_or_begin_there() {
+    let mut sim = machine("3n1l2c1t", Recorder::default());
+    let kernel = &mut sim.kernel;
+    let everywhere = Rc::clone(&kernel.machine.all);
+    let all = everywhere.words();
+    let nodes = kernel.machine.nodes.clone();
+    let on = |node: usize, cpu: i32| usize::try_from(cpu).is_ok_and(|cpu| nodes[node].contains(cpu));
+    for _ in 0..2 {
+        let cpu = kernel.pick_idle_cpu_node(all, 1, SCX_PICK_IDLE_IN_NODE);
+        assert!(on(1, cpu), "{cpu}");
+    }
+    assert_eq!(kernel.pick_idle_cpu_node(all, 1, SCX_PICK_IDLE_IN_NODE), -EBUSY);
+    let cpu = kernel.pick_any_cpu_node(all, 1, SCX_PICK_IDLE_IN_NODE);
+    assert!(on(1, cpu), "{cpu}: none is idle, and yet no other node");
+    // Nobody is idle there: the search goes on with the next nodes, the lower number of equally far ones first.
+    for node in [0, 0, 2, 2] {
+        let cpu = kernel.pick_any_cpu_node(all, 1, 0);
+        assert!(on(node, cpu), "{cpu} for node {node}");
+    }
+    assert_eq!(kernel.pick_idle_cpu_node(all, 1, 0), -EBUSY);
+    assert!(kernel.pick_any_cpu_node(all, 1, 0) >= 0);
+    // No node at all is no fault; one that there is not is.
+    assert_eq!((kernel.pick_any_cpu_node(all, -1, 0), kernel.exit.clone()), (-ENOENT, None));
+    assert!(kernel.pick_idle_cpu_node(all, 3, 0) < 0);
+    let message = kernel.exit.clone().map(|exit| exit.message);
+    assert_eq!(message.as_deref(), Some("invalid node 3"));
 }
 
 #[test]

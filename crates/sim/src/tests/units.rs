@@ -30,9 +30,11 @@ fn vtime_order_survives_the_wrap() {
         dsq.push_ordered(task, vtime);
     }
     assert_eq!(dsq.iter().collect::<Vec<_>>(), [2, 4, 1, 3]);
-    assert!(dsq.remove(1, 5) && !dsq.remove(1, 5));
-    assert!(dsq.remove(3, 12345), "found although its vtime was changed meanwhile");
+    assert_eq!((dsq.remove(1, 5), dsq.remove(1, 5)), (Some(5), None));
+    assert_eq!(dsq.remove(3, 12345), Some(5), "found although its vtime was changed meanwhile");
     assert_eq!(dsq.iter().collect::<Vec<_>>(), [2, 4]);
+    dsq.push(5, false);
+    assert_eq!(dsq.remove(5, 77), Some(77), "in order of arrival any vtime will do");
 }
 
 #[test]
@@ -64,7 +66,7 @@ fn a_program_without_steps_in_its_loop_yields() {
 
 #[test]
 fn idle_cores_need_all_their_threads() {
-    let machine = Machine::new(&Topology::from_spec("2c2t").expect("good"), &Costs::default());
+    let machine = Machine::new(&Topology::from_spec("2c2t").expect("good"));
     let siblings = machine.places[0].siblings[0];
     let mut idle = IdleMasks::default();
     idle.update(&machine, 0, true);
@@ -78,11 +80,19 @@ fn idle_cores_need_all_their_threads() {
 #[test]
 fn distances_and_best_rates() {
     let costs = Costs { smt_speed_1024: 600, ..Costs::default() };
-    let machine = Machine::new(&Topology::from_spec("2n2l2c2t").expect("good"), &costs);
+    let machine = Machine::new(&Topology::from_spec("2n2l2c2t").expect("good"));
     let first = machine.places.iter().position(|place| place.node == 1).expect("two nodes");
     assert_eq!(machine.distance(0, machine.places[0].siblings[0]), Distance::Core);
     assert_eq!(machine.distance(0, first), Distance::Remote);
-    assert_eq!((machine.best_rate[0], machine.best_rate[8], machine.best_rate[16]), (0, 8 * 1024, 8 * 1200));
+    let rates = machine.best_rates(&costs, |_| true, |_| false);
+    assert_eq!((rates.len(), rates[0], rates[8], rates[16]), (17, 0, 8 * 1024, 8 * 1200));
+    // One thread gone: its core adds nothing beyond the other one.
+    let rates = machine.best_rates(&costs, |cpu| cpu != 0, |_| false);
+    assert_eq!((rates.len(), rates[8], rates[15]), (16, 8 * 1024, 7 * 1200 + 1024));
+    // The same thread held by others slows the other one, which is better than a second thread of a core all the same.
+    let rates = machine.best_rates(&costs, |cpu| cpu != 0, |cpu| cpu == 0);
+    assert_eq!((rates.len(), rates[7], rates[8]), (16, 7 * 1024, 7 * 1024 + 600));
+    assert_eq!(rates[15], 7 * 1200 + 600);
     assert_eq!(machine.migration_ns(&costs, 0, first), costs.migration_ns[3]);
 }
 

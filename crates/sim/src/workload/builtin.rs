@@ -52,6 +52,11 @@ pub(super) fn add(workload: &mut Workload, name: &str, online: &CpuSet, count: O
     Some(())
 }
 
+/// Tasks that a generator makes of a count, about.
+pub(super) fn tasks(name: &str, count: usize, cpus: usize) -> usize {
+    if name == "tenants" { count.saturating_mul(cpus) } else { count }
+}
+
 fn spec(name: &str, group: usize, steps: &[Step]) -> TaskSpec {
     TaskSpec { group, ..TaskSpec::new(name, Program::new(steps)) }
 }
@@ -134,9 +139,11 @@ fn make(workload: &mut Workload, jobs: usize) {
 
 /// Cgroups of weights 100, 200, 400, 800, …; each could use the whole machine.
 fn tenants(workload: &mut Workload, count: usize, cpus: usize) {
+    // Those of another part of the workload have their names already.
+    let first = workload.cgroups.len();
     for tenant in 0..count {
         let weight = 100u32 << tenant.min(6);
-        let name = format!("tenant-{tenant}");
+        let name = format!("tenant-{}", first + tenant);
         let group = workload.group(&name);
         workload.cgroups.push((name, weight));
         let cgroup = workload.cgroups.len();

@@ -23,6 +23,9 @@ use crate::world::Outside;
 #[cfg(test)]
 mod tests;
 
+/// Tasks that counts of generators may add up to: more take memory and time that nobody means to spend.
+const MAX_TASKS: usize = 1_000_000;
+
 /// Tasks, channels and happenings to put on a machine. Numbers in it (channels, templates, cgroups, groups) count from 0
 /// within the workload.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +62,14 @@ pub enum WorkloadError {
         name: String,
         /// What stood for the count.
         text: String,
+    },
+    /// Counts beyond all use.
+    #[error("'{name}:{count}' makes it more than {} tasks; give smaller counts", MAX_TASKS)]
+    TooMany {
+        /// The generator with which it becomes too many.
+        name: String,
+        /// Its count.
+        count: usize,
     },
     /// A task that fits nowhere.
     #[error("task '{name}' may use CPUs {cpus} only; the machine has {online}")]
@@ -113,6 +124,12 @@ impl Workload {
             let bad =
                 || WorkloadError::Count { name: name.to_owned(), text: count.unwrap_or_default().to_owned() };
             let count = count.map(|count| count.parse::<usize>().map_err(|_| bad())).transpose()?;
+            if let Some(count) = count {
+                let more = builtin::tasks(name, count, online.len());
+                if workload.tasks.len().saturating_add(more) > MAX_TASKS {
+                    return Err(WorkloadError::TooMany { name: name.to_owned(), count });
+                }
+            }
             builtin::add(&mut workload, name, &online, count)
                 .ok_or_else(|| WorkloadError::Unknown { name: name.to_owned() })?;
         }

@@ -52,6 +52,37 @@ fn generators_join_and_count() {
 }
 
 #[test]
+fn tenants_of_several_parts_are_different_ones() {
+    let machine = machine("2c");
+    let workload = Workload::source("tenants:2+sleepers:2+tenants:2", &machine).expect("good");
+    let sim = run(&workload, &machine, 50);
+    let paths: Vec<&str> = sim.kernel.cgroups.live().into_iter().map(|index| path_of(&sim, index)).collect();
+    assert_eq!(paths, ["/", "/tenant-0", "/tenant-1", "/tenant-2", "/tenant-3"]);
+    assert_eq!(workload.groups, ["tenant-0", "tenant-1", "sleepers", "tenant-2", "tenant-3"]);
+    // Each has a task for each of the two CPUs, in its own cgroup.
+    assert!(sim.kernel.cgroups.live()[1..].iter().all(|&index| sim.kernel.cgroups[index].tasks == 2));
+}
+
+fn path_of(sim: &Sim<SharedQueue>, cgroup: usize) -> &str {
+    &sim.kernel.cgroups[cgroup].path
+}
+
+#[test]
+fn counts_beyond_use_are_refused() {
+    let machine = machine("8c");
+    for (text, part) in [
+        ("hogs:1000001", "'hogs:1000001'"),
+        ("hogs:18446744073709551615", "'hogs:18446744073709551615'"),
+        ("hogs:3+sleepers:999998", "'sleepers:999998'"),
+        ("tenants:125001", "'tenants:125001'"),
+    ] {
+        let error = Workload::source(text, &machine).expect_err("too many").to_string();
+        assert_eq!(error, format!("{part} makes it more than 1000000 tasks; give smaller counts"));
+    }
+    assert!(Workload::source("hogs:100000", &machine).is_ok());
+}
+
+#[test]
 fn generators_use_the_cpus_that_there_are() {
     let mut machine = machine("8c");
     machine.cpus.iter_mut().step_by(2).for_each(|cpu| cpu.online = false);

@@ -96,7 +96,7 @@ fn cgroups_reach_the_scheduler() {
     assert_eq!(run(&session, "look", [id(b), 0, 0, 0, 0, 0, 0]).0, -2, "it is gone");
     pass(&session, 100);
     assert_eq!((number(&session, "exits"), number(&session, "wrong")), (1, 0));
-    session.with(sim::Sim::detach);
+    session.with(sim::Sim::detach).unwrap_or_else(|violation| panic!("{violation}"));
     assert_eq!(number(&session, "exits"), 3);
     session
         .with(|sim| sim.run_until(2_000 * MS).map(|_| ()))
@@ -160,8 +160,7 @@ fn lost_references_end_the_run() {
         let session = Session::new(sim, 1_000 * MS);
         pass(&session, 5);
         run(&session, "misuse", [kind, target]);
-        session.with(sim::Sim::detach);
-        let violation = session.with(|sim| sim.run_until(20 * MS)).expect_err("one is lost");
+        let violation = session.with(sim::Sim::detach).expect_err("one is lost");
         assert!(violation.what.contains(words), "{violation}");
     }
     let (sim, a, _) = machine("TWICE");

@@ -9,7 +9,7 @@ use sim::bpf::{BpfScheduler, Session};
 use sim::program::{Dist, Program, Step};
 use sim::sim::{AttachError, Sim};
 use sim::task::TaskSpec;
-use sim::{Config, Costs};
+use sim::{Config, Costs, Ops};
 use topology::Topology;
 
 const MS: u64 = 1_000_000;
@@ -90,6 +90,14 @@ fn what_the_model_lacks_is_named_at_load() {
         let error = BpfScheduler::load(&compile(define), &Setup::default(), 2).expect_err("it lacks that");
         assert!(error.to_string().contains(word), "{error}");
     }
+    // Flags of the object itself, by name if the modelled kernel has one for it.
+    for (define, word) in [("FLAGS=64", "SCX_OPS_BUILTIN_IDLE_PER_NODE"), ("FLAGS=1026", "'0x400'")] {
+        let error = BpfScheduler::load(&compile(define), &Setup::default(), 2).expect_err("it lacks that");
+        assert!(error.to_string().contains(word), "{error}");
+    }
+    let partial = Setup { ops_flags: vec!["SCX_OPS_SWITCH_PARTIAL"], ..Setup::default() };
+    let error = BpfScheduler::load(&compile("PARTIAL"), &partial, 2).expect_err("it lacks that");
+    assert_eq!(error.to_string(), "flag 'SCX_OPS_SWITCH_PARTIAL' is not modelled");
     let wrong = Setup { read_only: vec![("unwanted", vec![1])], ..Setup::default() };
     let error = BpfScheduler::load(&compile("PLAIN"), &wrong, 2).expect_err("no such variable");
     assert!(error.to_string().contains("unwanted"), "{error}");
@@ -105,6 +113,31 @@ fn a_refused_task_refuses_the_scheduler() {
     // The machine goes on without it.
     sim.run_until(50 * MS).unwrap_or_else(|violation| panic!("{violation}"));
     assert!(sim.kernel.metrics.busy_ns > 90 * MS);
+}
+
+#[test]
+fn the_watchdog_waits_as_long_as_the_setup_says() {
+    let object = compile("WATCHDOG");
+    for (timeout_ms, timeout_ns) in [(0, 5_000 * MS), (7_000, 7_000 * MS)] {
+        let setup = Setup { timeout_ms, ..Setup::default() };
+        let scheduler = BpfScheduler::load(&object, &setup, 2).expect("it loads");
+        assert_eq!(scheduler.traits().timeout_ns, timeout_ns);
+    }
+}
+
+#[test]
+fn what_is_not_given_back_is_told_by_the_detachment() {
+    for (define, leaks) in [("TIDY", false), ("LEAKS", true)] {
+        let mut sim = machine("2c", 4);
+        let scheduler = BpfScheduler::load(&compile(define), &Setup::default(), 2).expect("it loads");
+        sim.attach(scheduler).expect("it attaches");
+        sim.run_until(20 * MS).unwrap_or_else(|violation| panic!("{violation}"));
+        let told = sim.detach().err().map(|violation| violation.what);
+        let expected = "1 CPU masks of BPF code are alive and 0 are held by maps: some are lost";
+        assert_eq!(told.as_deref(), leaks.then_some(expected));
+        // Told once.
+        sim.run_until(40 * MS).unwrap_or_else(|violation| panic!("{violation}"));
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@
 typedef unsigned int u32;
 typedef unsigned long long u64;
 typedef int s32;
+typedef long long s64;
 
 #define SEC(name) __attribute__((section(name), used))
 #define __ksym __attribute__((section(".ksyms")))
@@ -43,6 +44,7 @@ extern _Bool scx_bpf_dsq_move_to_local___v2___compat(u64 dsq, u64 flags) __ksym 
 extern s32 scx_bpf_dsq_nr_queued(u64 id) __ksym;
 extern s32 scx_bpf_task_cpu(const struct task_struct *p) __ksym;
 extern void scx_bpf_error_bstr(char *fmt, u64 *data, u32 size) __ksym;
+extern void scx_bpf_exit_bstr(s64 exit_code, char *fmt, u64 *data, u32 size) __ksym;
 extern struct bpf_cpumask *bpf_cpumask_create(void) __ksym;
 extern void bpf_cpumask_release(struct bpf_cpumask *mask) __ksym;
 extern void bpf_cpumask_set_cpu(u32 cpu, struct bpf_cpumask *mask) __ksym;
@@ -100,6 +102,15 @@ SEC("struct_ops/tiny_running") void tiny_running(u64 *ctx)
 	if (inserted >= 20)
 		walked += ((struct task_struct *)inserted)->pid;
 #endif
+#ifdef LEAVES
+	/* Asks for its own end, with that code. */
+	if (inserted >= 20) {
+		static char farewell[] = "done after %d";
+		u64 data[1] = { inserted };
+
+		scx_bpf_exit_bstr(LEAVES, farewell, data, sizeof(data));
+	}
+#endif
 }
 
 SEC("struct_ops/tiny_init_task") s32 tiny_init_task(u64 *ctx)
@@ -123,7 +134,9 @@ SEC("struct_ops.s/tiny_init") s32 tiny_init(u64 *ctx)
 	for (u32 cpu = 0; cpu < 4096 && cpu < scx_bpf_nr_cpu_ids(); cpu++)
 		bpf_cpumask_set_cpu(cpu, mask);
 	weights = bpf_cpumask_weight((const struct cpumask *)mask);
+#ifndef LEAKS
 	bpf_cpumask_release(mask);
+#endif
 	return scx_bpf_create_dsq(wanted, -1);
 }
 
@@ -158,6 +171,9 @@ SEC(".struct_ops.link") struct sched_ext_ops tiny = {
 	.running = tiny_running,
 	.init_task = tiny_init_task,
 	.init = tiny_init,
+#ifdef FLAGS
+	.flags = FLAGS,
+#endif
 	.timeout_ms = 5000,
 	.name = "tiny",
 };

@@ -52,30 +52,50 @@ pub enum Note {
     },
 }
 
-impl fmt::Display for Note {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Note {
+    /// What kind of wish it is and whose: without the figures, which differ from one assignment to the next.
+    pub fn subject(&self) -> (&'static str, Option<CellId>) {
+        match self {
+            Self::CpusetOffline { cell } => ("cpuset offline", Some(*cell)),
+            Self::BelowMinimum { cell, .. } => ("below minimum", Some(*cell)),
+            Self::MaximumBelowMinimum { cell } => ("maximum below minimum", Some(*cell)),
+            Self::BadFigure { cell } => ("bad figure", Some(*cell)),
+            Self::Duplicate { cell } => ("duplicate", Some(*cell)),
+            Self::Crowded { .. } => ("crowded", None),
+            Self::Fallback { .. } => ("fallback", None),
+        }
+    }
+
+    /// The line for the log, with cells as `name` calls them.
+    pub fn line(&self, name: &dyn Fn(CellId) -> String) -> String {
         match self {
             Self::CpusetOffline { cell } => {
-                write!(f, "cell {}: no CPU of its cpuset is online; it shares cell 0 until one is", cell.slot)
+                format!("cell {}: no CPU of its cpuset is online; it shares cell 0 until one is", name(*cell))
             }
-            Self::BelowMinimum { cell, wanted, got } => write!(
-                f,
+            Self::BelowMinimum { cell, wanted, got } => format!(
                 "cell {}: has {got} CPUs instead of the {wanted} of its minimum; lower the minima or widen cpusets",
-                cell.slot
+                name(*cell)
             ),
             Self::MaximumBelowMinimum { cell } => {
-                write!(f, "cell {}: its maximum of CPUs is below its minimum; the minimum counts", cell.slot)
+                format!("cell {}: its maximum of CPUs is below its minimum; the minimum counts", name(*cell))
             }
             Self::BadFigure { cell } => {
-                write!(f, "cell {}: its demand or weight is no usable number; corrected", cell.slot)
+                format!("cell {}: its demand or weight is no usable number; corrected", name(*cell))
             }
-            Self::Duplicate { cell } => write!(f, "cell {} is named twice; the first counts", cell.slot),
+            Self::Duplicate { cell } => format!("cell {} is named twice; the first counts", name(*cell)),
             Self::Crowded { cells, room } => {
-                write!(f, "{cells} cells but room for {room}: those with the least demand share")
+                format!("{cells} cells but room for {room}: those with the least demand share")
             }
             Self::Fallback { violation } => {
-                write!(f, "no layout fits ({violation}); all cells share all CPUs. Please report this")
+                format!("no layout fits ({violation}); all cells share all CPUs. Please report this")
             }
         }
+    }
+}
+
+impl fmt::Display for Note {
+    /// With cells by slot.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.line(&|cell| cell.slot.to_string()))
     }
 }

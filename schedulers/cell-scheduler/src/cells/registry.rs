@@ -33,7 +33,7 @@ pub struct Changes {
 /// Which cell has which id.
 #[derive(Debug, Clone)]
 pub struct Registry {
-    /// Slots given out, cell 0's included.
+    /// The highest slot that is given out.
     limit: u32,
     ids: BTreeMap<CellKey, CellId>,
     keys: BTreeMap<u32, CellKey>,
@@ -42,7 +42,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// A registry of at most `limit` cells, cell 0 included.
+    /// A registry of at most `limit` cells besides cell 0.
     pub fn new(limit: u32) -> Self {
         Self { limit, ids: BTreeMap::new(), keys: BTreeMap::new(), generations: BTreeMap::new() }
     }
@@ -71,7 +71,7 @@ impl Registry {
             while self.keys.contains_key(&slot) {
                 slot += 1;
             }
-            if slot >= self.limit {
+            if slot > self.limit {
                 changes.refused += 1;
                 continue;
             }

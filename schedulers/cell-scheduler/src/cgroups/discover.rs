@@ -27,7 +27,7 @@ pub fn each_child(scan: &Scan) -> Found {
             ..Cell::new(CellId::ROOT)
         },
     };
-    Found { tenants: scan.children.iter().map(tenant).collect(), root: None, warnings: lines(&scan.warnings) }
+    Found { tenants: scan.children.iter().map(tenant).collect(), warnings: lines(&scan.warnings) }
 }
 
 /// The cgroups of a whole tree, grouped by the configuration. A configured cell without cgroups is a cell still, so that its
@@ -43,7 +43,6 @@ pub fn by_config(config: &Config, scan: &Scan) -> Found {
     }
     Found {
         tenants: config.cells.iter().zip(members).map(|(cell, members)| named(cell, &members)).collect(),
-        root: None,
         warnings: lines(&scan.warnings),
     }
 }

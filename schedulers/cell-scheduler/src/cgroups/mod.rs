@@ -2,9 +2,11 @@
 //! Finding the cgroups that become cells: a scan of a cgroup's children, and a watch that tells when to scan again.
 //!
 //! A cgroup is the same one as long as path and inode are the same; the inode number is the kernel's cgroup id. Cgroups
-//! come and go while a scan reads them: what vanishes is not there, what cannot be read is told and taken as default.
+//! come and go while a scan reads them: what vanishes is not there, what cannot be read is told and counts as it was last
+//! read.
 
 mod discover;
+mod memory;
 mod scan;
 mod watch;
 
@@ -15,6 +17,7 @@ use std::io;
 use std::path::PathBuf;
 
 pub use discover::{by_config, each_child};
+pub use memory::Memory;
 pub use scan::{Child, Exclude, Parent, Scan};
 pub use watch::{InotifyWatch, NoWatch, Watch};
 
@@ -54,7 +57,7 @@ pub enum CgroupError {
         source: io::Error,
     },
     /// A file holds something unexpected.
-    #[error("{} holds {text:?}, which is no {what}; the cell goes without", path.display())]
+    #[error("{} holds {text:?}, which is no {what}; what was read before counts, or the default", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,

@@ -25,10 +25,14 @@ pub struct Child {
     pub path: String,
     /// Its inode, which is its cgroup id.
     pub inode: u64,
-    /// Its `cpu.weight`; [`DEFAULT_WEIGHT`] where the cpu controller is off.
+    /// Its `cpu.weight`; [`DEFAULT_WEIGHT`] where the cpu controller is off or the file cannot be read.
     pub weight: u32,
     /// Its effective cpuset; `None` where the cpuset controller is off or the file cannot be read.
     pub cpuset: Option<CpuSet>,
+    /// Whether `weight` stands for one that could not be read.
+    pub weight_unread: bool,
+    /// Whether `cpuset` stands for one that could not be read.
+    pub cpuset_unread: bool,
 }
 
 /// What a scan found.
@@ -36,6 +40,8 @@ pub struct Child {
 pub struct Scan {
     /// The cgroups by path.
     pub children: Vec<Child>,
+    /// Paths of cgroups that could not be looked at, or not at what lies below them.
+    pub unseen: Vec<String>,
     /// What could not be read; each is worth a line in the log.
     pub warnings: Vec<CgroupError>,
 }
@@ -132,12 +138,14 @@ impl Parent {
                 if exclude.matches(&name) {
                     continue;
                 }
-                let Some(child) = self.child(&name, &mut scan.warnings) else { continue };
+                let Some(child) = self.child(&name, &mut scan) else { continue };
                 scan.children.push(child);
                 if at < depth {
-                    // Vanished or forbidden: nothing below it that could be a cell.
-                    let names = subdirectories(&self.path.join(&name)).unwrap_or_default();
-                    below.extend(names.into_iter().map(|inner| format!("{name}/{inner}")));
+                    let path = self.path.join(&name);
+                    match subdirectories(&path) {
+                        Ok(names) => below.extend(names.into_iter().map(|inner| format!("{name}/{inner}"))),
+                        Err(source) => scan.not_seen(name, path, source),
+                    }
                 }
             }
             level = below;
@@ -146,54 +154,73 @@ impl Parent {
         Ok(scan)
     }
 
-    /// One cgroup; none if it has vanished.
-    fn child(&self, path: &str, warnings: &mut Vec<CgroupError>) -> Option<Child> {
+    /// One cgroup; none if it has vanished or cannot be looked at.
+    fn child(&self, path: &str, scan: &mut Scan) -> Option<Child> {
         let directory = self.path.join(path);
-        let inode = fs::metadata(&directory).ok()?.ino();
-        let mut value = |file: &str| {
-            let file = directory.join(file);
-            match fs::read_to_string(&file) {
-                Ok(text) => Some((file, text)),
-                // The controller is off, or the cgroup is being removed.
-                Err(error)
-                    if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(ENODEV) =>
-                {
-                    None
-                }
-                Err(source) => {
-                    warnings.push(CgroupError::Unreadable { path: file, source });
-                    None
-                }
-            }
-        };
-        let (weight, cpuset) = (value("cpu.weight"), value("cpuset.cpus.effective"));
-        let mut malformed = |(path, text): (PathBuf, String), what| {
-            let text: String = text.trim().chars().take(40).collect();
-            warnings.push(CgroupError::Malformed { path, text, what });
-        };
-        let weight = weight.and_then(|(file, text)| match text.trim().parse::<u32>() {
-            Ok(weight) => Some(weight),
-            Err(_) => {
-                malformed((file, text), "weight");
-                None
-            }
+        let inode = self.inode(path, scan)?;
+        let weight = value(directory.join("cpu.weight"), "weight", |text| text.trim().parse::<u32>().ok());
+        let cpuset = value(directory.join("cpuset.cpus.effective"), "list of CPUs", |text| {
+            CpuSet::parse_list(text).ok()
         });
-        let cpuset = cpuset.and_then(|(file, text)| match CpuSet::parse_list(&text) {
-            Ok(cpus) => Some(cpus),
-            Err(_) => {
-                malformed((file, text), "list of CPUs");
-                None
-            }
-        });
+        let (weight_unread, cpuset_unread) = (weight.is_err(), cpuset.is_err());
+        let weight = weight.map_err(|error| scan.warnings.push(error)).ok().flatten();
+        let cpuset = cpuset.map_err(|error| scan.warnings.push(error)).ok().flatten();
         // Removed and made again in between: the next scan finds the new one.
-        let still = fs::metadata(&directory).is_ok_and(|found| found.ino() == inode);
-        still.then(|| Child {
+        (self.inode(path, scan)? == inode).then(|| Child {
             path: path.to_owned(),
             inode,
             weight: weight.unwrap_or(DEFAULT_WEIGHT),
             cpuset,
+            weight_unread,
+            cpuset_unread,
         })
     }
+
+    fn inode(&self, path: &str, scan: &mut Scan) -> Option<u64> {
+        let directory = self.path.join(path);
+        match fs::metadata(&directory) {
+            Ok(found) => Some(found.ino()),
+            Err(source) => {
+                scan.not_seen(path.to_owned(), directory, source);
+                None
+            }
+        }
+    }
+}
+
+impl Scan {
+    /// Notes that a cgroup's directory could not be looked at, unless it is only gone.
+    fn not_seen(&mut self, cgroup: String, path: PathBuf, source: io::Error) {
+        if !is_gone(&source) {
+            self.unseen.push(cgroup);
+            self.warnings.push(CgroupError::Unreadable { path, source });
+        }
+    }
+}
+
+/// What a file of a cgroup holds; `None` if the controller is off or the cgroup is being removed.
+fn value<T>(
+    path: PathBuf,
+    what: &'static str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, CgroupError> {
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if is_gone(&error) => return Ok(None),
+        Err(source) => return Err(CgroupError::Unreadable { path, source }),
+    };
+    match parse(&text) {
+        Some(value) => Ok(Some(value)),
+        None => {
+            let text = text.trim().chars().take(40).collect();
+            Err(CgroupError::Malformed { path, text, what })
+        }
+    }
+}
+
+/// Whether there is nothing any more that could be read, which is no trouble.
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(ENODEV)
 }
 
 /// What reading a file of a cgroup that is being removed gives.
@@ -203,7 +230,7 @@ const ENODEV: i32 = nix::libc::ENODEV;
 fn subdirectories(path: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(path)? {
-        let Ok(entry) = entry else { continue };
+        let entry = entry?;
         if entry.file_type().is_ok_and(|kind| kind.is_dir())
             && let Ok(name) = entry.file_name().into_string()
         {

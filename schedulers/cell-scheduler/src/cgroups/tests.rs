@@ -51,12 +51,13 @@ fn a_new_directory_of_the_same_name_has_another_inode() {
 }
 
 #[test]
-fn what_cannot_be_read_is_told_in_one_line_and_taken_as_default() {
+fn what_cannot_be_read_is_told_in_one_line_and_what_was_never_read_is_default() {
     let root = tempfile::tempdir().unwrap();
     cgroup(root.path(), "a", &[("cpu.weight", "heavy"), ("cpuset.cpus.effective", "0-x")]);
     // A directory in a file's place fails to be read for every user, root included.
     cgroup(root.path(), "b/cpuset.cpus.effective", &[]);
-    let scan = Parent::open_anywhere(root.path()).unwrap().scan(&Exclude::default()).unwrap();
+    let mut scan = Parent::open_anywhere(root.path()).unwrap().scan(&Exclude::default()).unwrap();
+    Memory::default().complete(&mut scan);
     assert_eq!(scan.children.len(), 2);
     assert!(scan.children.iter().all(|child| child.weight == 100 && child.cpuset.is_none()));
     let lines: Vec<String> = scan.warnings.iter().map(ToString::to_string).collect();
@@ -64,6 +65,66 @@ fn what_cannot_be_read_is_told_in_one_line_and_taken_as_default() {
     assert!(lines.iter().all(|line| line.lines().count() == 1));
     assert!(lines[0].contains("a/cpu.weight") && lines[0].contains("heavy"), "{}", lines[0]);
     assert!(lines[2].contains("b/cpuset.cpus.effective"), "{}", lines[2]);
+}
+
+#[test]
+fn what_was_read_before_counts_while_it_cannot_be_read() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("parent");
+    let good: &[(&str, &str)] = &[("cpu.weight", "300"), ("cpuset.cpus.effective", "0-3")];
+    let bad: &[(&str, &str)] = &[("cpu.weight", "heavy"), ("cpuset.cpus.effective", "0-x")];
+    cgroup(&path, "a", good);
+    let parent = Parent::open_anywhere(&path).unwrap();
+    let mut memory = Memory::default();
+    let mut look = || {
+        let mut scan = parent.scan(&Exclude::default()).unwrap();
+        memory.complete(&mut scan);
+        let child = scan.children.pop().unwrap();
+        (child.weight, child.cpuset.map(|cpus| cpus.to_string()), scan.warnings.len())
+    };
+    let cpus = Some("0-3".to_owned());
+    assert_eq!(look(), (300, cpus.clone(), 0));
+    cgroup(&path, "a", bad);
+    assert_eq!(look(), (300, cpus.clone(), 2));
+    assert_eq!(look(), (300, cpus.clone(), 2), "for as long as it lasts");
+    cgroup(&path, "a", &[("cpu.weight", "200")]);
+    assert_eq!(look(), (200, cpus.clone(), 1));
+    // Without the files the controllers are off: that is no trouble, and nothing is restricted.
+    fs::remove_file(path.join("a/cpu.weight")).unwrap();
+    fs::remove_file(path.join("a/cpuset.cpus.effective")).unwrap();
+    assert_eq!(look(), (100, None, 0));
+    cgroup(&path, "a", good);
+    assert_eq!(look(), (300, cpus, 0));
+    // Another cgroup of the same name has nothing to do with that. The old one stays somewhere, so that its inode does.
+    fs::rename(path.join("a"), root.path().join("old")).unwrap();
+    cgroup(&path, "a", bad);
+    assert_eq!(look(), (100, None, 2));
+}
+
+#[test]
+fn cgroups_that_cannot_be_looked_at_are_as_they_were() {
+    let child = |path: &str, inode| Child {
+        path: path.to_owned(),
+        inode,
+        weight: 300,
+        cpuset: None,
+        weight_unread: false,
+        cpuset_unread: false,
+    };
+    let mut memory = Memory::default();
+    let all = [child("a", 1), child("a/b", 2), child("a/b/c", 3), child("ab", 4), child("d", 5)];
+    let mut look = |children: &[Child], unseen: &[&str]| {
+        let unseen = unseen.iter().map(|path| (*path).to_owned()).collect();
+        let mut scan = Scan { children: children.to_vec(), unseen, warnings: Vec::new() };
+        memory.complete(&mut scan);
+        scan.children
+    };
+    assert_eq!(look(&all, &[]), all);
+    // Nothing is known of what lies below the first, nor of the last.
+    assert_eq!(look(&[all[0].clone(), all[3].clone()], &["a", "d"]), all);
+    assert_eq!(look(&[all[0].clone(), all[3].clone()], &["a", "d"]), all, "for as long as it lasts");
+    assert_eq!(look(&all[..1], &["a"]), all[..3]);
+    assert_eq!(look(&all[..1], &[]), all[..1], "gone is gone");
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn hierarchy(cgroups: &[(&str, &[(&str, &str)])]) -> TempDir {
 
 fn finder(root: &Path, source: Source) -> Finder {
     let parent = Some(Parent::open_anywhere(root).expect("a directory"));
-    Finder { source, parent, watch: Box::new(NoWatch), hangup: None, root: root.to_owned() }
+    Finder::of(source, parent, Box::new(NoWatch), root.to_owned())
 }
 
 fn inode(root: &TempDir, path: &str) -> u64 {
@@ -91,22 +91,67 @@ fn a_file_is_read_again_when_asked_and_errors_leave_the_former_in_force() {
     let raised = Arc::new(AtomicBool::new(false));
     finder.reload_on(raised.clone());
     fs::write(&path, text("second")).expect("a file");
+    finder.reload().expect("nobody asked");
     assert_eq!(finder.look(true).expect("valid").expect("looked").tenants[0].name, "first");
     raised.store(true, Ordering::SeqCst);
+    finder.reload().expect("valid");
     assert_eq!(finder.look(false).expect("valid").expect("looked").tenants[0].name, "second");
     assert!(!raised.load(Ordering::SeqCst));
+    assert!(finder.look(false).expect("valid").is_none(), "looked already");
     fs::write(&path, "[[cell]]\nnme = 1\n").expect("a file");
-    raised.store(true, Ordering::SeqCst);
-    let error = finder.look(false).expect_err("no such key");
-    assert!(error.contains("nme") && !error.trim().contains('\n'), "{error}");
+    // The same error is one each time that somebody asks.
+    for _ in 0..2 {
+        raised.store(true, Ordering::SeqCst);
+        let error = finder.reload().expect_err("no such key");
+        assert!(error.contains("nme") && !error.trim().contains('\n'), "{error}");
+        assert!(finder.look(false).expect("nothing to do").is_none());
+    }
     assert_eq!(finder.look(true).expect("valid").expect("looked").tenants[0].name, "second");
+}
+
+/// A directory in a file's place fails to be read for every user, root included.
+fn make_unreadable(root: &TempDir, file: &str) {
+    let path = root.path().join(file);
+    fs::remove_file(&path).expect("a file");
+    fs::create_dir(&path).expect("a directory");
+}
+
+#[test]
+fn a_cpuset_that_cannot_be_read_any_more_leaves_the_members_as_they_were() {
+    let files: &[(&str, &str)] = &[("cpu.weight", "300\n"), ("cpuset.cpus.effective", "0-3\n")];
+    let root = hierarchy(&[("a", files), ("b", files)]);
+    let text = "[[cell]]\nname = \"all\"\ncgroups = [\"*\"]\n";
+    let config = Config::parse("test.toml", text).expect("a valid file");
+    let file = Source::File { path: PathBuf::from("test.toml"), config };
+    let mut finders = [Source::Children(Exclude::default()), file].map(|source| finder(root.path(), source));
+    let before = finders.each_mut().map(|finder| finder.find().expect("readable"));
+    make_unreadable(&root, "a/cpuset.cpus.effective");
+    fs::write(root.path().join("b/cpu.weight"), "heavy").expect("a file");
+    for (finder, before) in finders.iter_mut().zip(before) {
+        for _ in 0..2 {
+            let found = finder.find().expect("readable");
+            assert_eq!(found.tenants, before.tenants);
+            assert_eq!(found.warnings.len(), 2, "{:?}", found.warnings);
+        }
+    }
+}
+
+#[test]
+fn a_weight_that_cannot_be_read_any_more_counts_on_in_the_tree() {
+    let root = hierarchy(&[("a", &[("cpu.weight", "300")])]);
+    let mut finder = finder(root.path(), Source::Nothing);
+    let before = finder.tree();
+    assert_eq!(before[1].weight, 300);
+    make_unreadable(&root, "a/cpu.weight");
+    // The directory is a cgroup of its own now, as far as a file system other than cgroup2 can tell.
+    assert_eq!(finder.tree()[1], before[1]);
 }
 
 #[test]
 fn the_tree_has_parents_first() {
     let root =
         hierarchy(&[("a/x/y", &[("cpu.weight", "50")]), ("a-b", &[]), ("b", &[("cpu.weight", "200")])]);
-    let tree = tree(root.path());
+    let tree = tree(root.path(), &mut Memory::default());
     assert_eq!(tree[0], TreeNode { id: inode(&root, "."), parent: None, weight: 100 });
     let node = |path: &str| tree.iter().find(|node| node.id == inode(&root, path)).expect("in the tree");
     assert_eq!(
@@ -117,5 +162,5 @@ fn the_tree_has_parents_first() {
     for (at, node) in tree.iter().enumerate().skip(1) {
         assert!(tree[..at].iter().any(|above| Some(above.id) == node.parent));
     }
-    assert!(super::tree(Path::new("/no/such/mount")).is_empty());
+    assert!(super::tree(Path::new("/no/such/mount"), &mut Memory::default()).is_empty());
 }

@@ -60,10 +60,11 @@ fn configured(spec: &str, arguments: &[&str]) -> Configured {
 #[test]
 fn defaults_reach_the_bpf_side() {
     let got = configured("2n2l2c1t", &[]);
-    assert_eq!(got.conf, [20_000_000, 1_000_000, 4_000_000, 2_000_000, 8, 4, 8, 1024, 1, 32, 1]);
+    assert_eq!(got.conf, [20_000_000, 1_000_000, 4_000_000, 2_000_000, 8, 4, 8, 1025, 1, 32, 1]);
     assert_eq!(got.cpu_llc[..9], [0, 0, 1, 1, 2, 2, 3, 3, abi::cs_limits_CS_MAX_LLCS]);
     assert_eq!(got.llc_node[..4], [0, 0, 1, 1]);
-    assert_eq!((got.queues, got.figures), (8 * 4, 1024));
+    // Everything else needs a slot, too.
+    assert_eq!((got.queues, got.figures), (8 * 4, 1025));
     // The value comes from the running kernel; one without sched_ext knows no flags.
     assert_eq!(got.flags, *compat::SCX_OPS_ENQ_LAST);
 }
@@ -80,7 +81,7 @@ fn each_option_changes_its_field() {
         (&["--slice-min-us", "500"], &[(1, 500_000)]),
         (&["--borrow-slice-us", "700"], &[(2, 700_000)]),
         (&["--pinned-slice-us", "300"], &[(3, 300_000)]),
-        (&["--max-members", "300"], &[(7, 300)]),
+        (&["--max-members", "300"], &[(7, 301)]),
         (&["--cell-parent-cgroup", "/sys/fs/cgroup/a/b"], &[(8, 3), (9, 3)]),
         (&["--no-cgroup-weights"], &[(10, 0)]),
     ];
@@ -93,6 +94,9 @@ fn each_option_changes_its_field() {
         assert_eq!(configured("2n2l2c1t", arguments).conf, expected, "{arguments:?}");
     }
     assert_eq!(configured("1c", &["--exit-dump-len", "65536"]).exit_dump_len, 65536);
+    let most = configured("1c", &["--max-members", "4095"]);
+    let slots = abi::cs_limits_CS_MAX_SLOTS;
+    assert_eq!((most.conf[7], most.figures), (u64::from(slots), slots), "as many as the table has room for");
 }
 
 #[test]

@@ -11,6 +11,7 @@ fn sample() -> Metrics {
         round: 7,
         sequence: 3,
         nr_tasks: 42,
+        unmet: 2,
         cells: BTreeMap::from([(0, cell)]),
         members: BTreeMap::from([("a".to_owned(), member)]),
         ..Default::default()
@@ -20,7 +21,9 @@ fn sample() -> Metrics {
 #[test]
 fn every_statistic_is_described() {
     let text = runtime::stats::describe(&Metrics::meta()).expect("descriptions fit together");
-    for name in ["nr_tasks", "sequence", "lent_ns", "wait_p99_us", "violations", "drained"] {
+    for name in
+        ["nr_tasks", "sequence", "lent_ns", "wait_p99_us", "violations", "drained", "unmet", "weight_errors"]
+    {
         assert!(text.contains(name), "{name} is missing in {text}");
     }
 }
@@ -37,6 +40,7 @@ fn the_report_names_cells_and_members() {
     sample().write(&mut out).expect("memory does not fail");
     let text = String::from_utf8(out).expect("text");
     assert!(text.contains("round 7") && text.contains("tasks 42") && text.contains("sequence 3"), "{text}");
+    assert!(text.contains("unmet wishes 2"), "{text}");
     assert!(text.contains("(0-3)") && text.contains("/,a"), "{text}");
     assert!(
         text.lines().any(|line| line.contains(" a ") && line.contains('*') && line.contains("p99 2048")),
@@ -50,6 +54,8 @@ fn they_are_metrics() {
     for line in [
         "# TYPE cell_scheduler_nr_tasks gauge",
         "cell_scheduler_round_total 7",
+        "# TYPE cell_scheduler_unmet gauge",
+        "cell_scheduler_unmet 2",
         "cell_scheduler_cell_info{cpus=\"0-3\",members=\"/,a\",cell=\"0\"} 1",
         "cell_scheduler_member_wait_p99_seconds{member=\"a\"} 0.002048",
     ] {

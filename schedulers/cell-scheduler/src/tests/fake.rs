@@ -4,6 +4,7 @@
 
 use std::cell::Cell as Shared;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -48,6 +49,8 @@ pub struct FakeObject {
     pub applied: Vec<Box<abi::cs_table>>,
     pub refuse_tables: bool,
     pub fail_totals: bool,
+    /// When nothing can be changed about an element, by map and cgroup id, ns.
+    pub refused: BTreeMap<(&'static str, u64), Range<u64>>,
     pub exit: Option<ExitRecord>,
     pub exit_after_ns: Option<u64>,
     pub searches: u64,
@@ -77,6 +80,7 @@ impl FakeObject {
             applied: Vec::new(),
             refuse_tables: false,
             fail_totals: false,
+            refused: BTreeMap::new(),
             exit: None,
             exit_after_ns: None,
             searches: 0,
@@ -118,6 +122,14 @@ impl FakeObject {
             entry.0 += usage.cpus * elapsed;
             entry.1 += usage.waiting * elapsed;
         }
+    }
+
+    fn check_refused(&self, map: &str, key: &[u8]) -> Result<(), SeamError> {
+        let mut refused = self.refused.iter().filter(|(_, when)| when.contains(&now_ns()));
+        if refused.any(|((name, id), _)| *name == map && id.to_ne_bytes() == key) {
+            return Err(failed(map));
+        }
+        Ok(())
     }
 
     fn apply(&mut self, args: &mut abi::cs_apply_args) -> i32 {
@@ -165,11 +177,8 @@ impl BpfObject for FakeObject {
         Err(missing("variable", variable))
     }
 
-    fn map_lookup(&self, map: &str, key: &[u8]) -> Result<Option<Vec<u8>>, SeamError> {
-        match map {
-            "tables" => Ok(Some(bytemuck::bytes_of(&*self.tables[key32(key) as usize]).to_vec())),
-            _ => Err(missing("map", map)),
-        }
+    fn map_lookup(&self, map: &str, _key: &[u8]) -> Result<Option<Vec<u8>>, SeamError> {
+        Err(missing("map", map))
     }
 
     /// Spread over two CPUs: the sum counts.
@@ -184,6 +193,9 @@ impl BpfObject for FakeObject {
         parts[0].used_ns = used as u64 / 3;
         parts[1].used_ns = used as u64 - parts[0].used_ns;
         parts[0].waited_ns = waited as u64;
+        // Half of it was borrowed, and each millisecond was a placement.
+        parts[0].borrowed_ns = used as u64 / 2;
+        parts[1].counters[abi::cs_counter_CS_LOCAL as usize] = used as u64 / 1_000_000;
         // Tasks that came on the first CPU and left on the second.
         (parts[0].nr_tasks, parts[1].nr_tasks) = (7, -4);
         Ok(Some(parts.iter().map(|part| bytemuck::bytes_of(part).to_vec()).collect()))
@@ -199,6 +211,7 @@ impl BpfObject for FakeObject {
     }
 
     fn map_update(&mut self, map: &str, key: &[u8], value: &[u8]) -> Result<(), SeamError> {
+        self.check_refused(map, key)?;
         match map {
             "tables" => {
                 let at = key32(key) as usize;
@@ -217,6 +230,7 @@ impl BpfObject for FakeObject {
     }
 
     fn map_delete(&mut self, map: &str, key: &[u8]) -> Result<bool, SeamError> {
+        self.check_refused(map, key)?;
         match map {
             "members" => {
                 self.count();
@@ -286,6 +300,10 @@ pub type Change = (u64, Result<Found, String>);
 pub struct ManualHost {
     pub published: Vec<Metrics>,
     pub changes: Vec<Change>,
+    /// Errors of reading the configuration again, and when they come.
+    pub reloads: Vec<(u64, String)>,
+    /// What the operator was told.
+    pub warned: Vec<String>,
     pub tree: Vec<TreeNode>,
     /// When a look was due though nothing told of a change, ns.
     pub due_ns: Vec<u64>,
@@ -298,6 +316,8 @@ impl ManualHost {
         Self {
             published: Vec::new(),
             changes,
+            reloads: Vec::new(),
+            warned: Vec::new(),
             tree: Vec::new(),
             due_ns: Vec::new(),
             end_ns: length.as_nanos() as u64,
@@ -325,6 +345,13 @@ impl Host for ManualHost {
         false
     }
 
+    fn reload(&mut self) -> Result<(), String> {
+        match self.reloads.first() {
+            Some((at_ns, _)) if *at_ns <= now_ns() => Err(self.reloads.remove(0).1),
+            _ => Ok(()),
+        }
+    }
+
     fn look(&mut self, due: bool) -> Result<Option<Found>, String> {
         self.due_ns.extend(due.then(now_ns));
         if self.changes.first().is_none_or(|(at_ns, _)| *at_ns > now_ns()) {
@@ -339,5 +366,9 @@ impl Host for ManualHost {
 
     fn publish(&mut self, metrics: &Metrics) {
         self.published.push(metrics.clone());
+    }
+
+    fn warn(&mut self, line: &str) {
+        self.warned.push(line.to_owned());
     }
 }

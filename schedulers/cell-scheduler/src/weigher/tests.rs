@@ -33,7 +33,7 @@ fn merged_members_share_by_weight_whatever_they_run() {
     let tree = tree(&[node(10, ROOT, 300), node(11, ROOT, 100)]);
     let loads = BTreeMap::from([(10, 2.0), (11, 6.0)]);
     let slots = BTreeMap::from([(10, 1), (11, 2)]);
-    let mut weigher = Weigher::new(0);
+    let weigher = Weigher::new(0);
     let changes = weigher
         .changes(&tree, &loads, &slots, &seats(&[(0, 0, 100), (1, 5, 300), (2, 5, 100)]))
         .expect("a tree");
@@ -47,7 +47,7 @@ fn members_with_cells_of_their_own_do_not_compete() {
     let tree = tree(&[node(10, ROOT, 300), node(11, ROOT, 100)]);
     let loads = BTreeMap::from([(10, 4.0), (11, 4.0)]);
     let slots = BTreeMap::from([(10, 1), (11, 2)]);
-    let mut weigher = Weigher::new(0);
+    let weigher = Weigher::new(0);
     let changes = weigher
         .changes(&tree, &loads, &slots, &seats(&[(0, 0, 100), (1, 5, 300), (2, 6, 100)]))
         .expect("a tree");
@@ -59,7 +59,7 @@ fn nested_cgroups_share_inside_their_cell() {
     let tree = tree(&[node(10, ROOT, 100), node(20, 10, 300), node(21, 10, 100)]);
     let loads = BTreeMap::from([(20, 4.0), (21, 4.0)]);
     let slots = BTreeMap::from([(10, 1)]);
-    let mut weigher = Weigher::new(0);
+    let weigher = Weigher::new(0);
     let changes =
         weigher.changes(&tree, &loads, &slots, &seats(&[(0, 0, 100), (1, 3, 100)])).expect("a tree");
     let ratio = ratio(&factors(&changes), (20, 4.0), (21, 4.0));
@@ -70,7 +70,7 @@ fn nested_cgroups_share_inside_their_cell() {
 fn without_members_the_hierarchy_counts_as_it_is() {
     let tree = tree(&[node(10, ROOT, 300), node(11, ROOT, 100)]);
     let loads = BTreeMap::from([(10, 4.0), (11, 4.0)]);
-    let mut weigher = Weigher::new(0);
+    let weigher = Weigher::new(0);
     let changes = weigher.changes(&tree, &loads, &BTreeMap::new(), &seats(&[(0, 0, 100)])).expect("a tree");
     let ratio = ratio(&factors(&changes), (10, 4.0), (11, 4.0));
     assert!((2.8..3.2).contains(&ratio), "{ratio}");
@@ -85,6 +85,7 @@ fn what_has_not_changed_is_not_told_again_and_what_has_gone_is_taken_back() {
     let first = weigher.changes(&nodes, &loads, &BTreeMap::new(), &alone).expect("a tree");
     // The root's own tasks, though it has none now, would compete with both.
     assert_eq!(first.set.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [ROOT, 10, 11]);
+    weigher.told(&first);
     let again = weigher.changes(&nodes, &loads, &BTreeMap::new(), &alone).expect("a tree");
     assert_eq!(again, Changes::default());
     let less = tree(&[node(10, ROOT, 300)]);
@@ -92,6 +93,28 @@ fn what_has_not_changed_is_not_told_again_and_what_has_gone_is_taken_back() {
     assert_eq!(gone.removed, [11]);
     // The other one has no rival any more.
     assert!(gone.set.contains(&(10, ONE)), "{gone:?}");
+}
+
+#[test]
+fn what_could_not_be_told_comes_again() {
+    let nodes = tree(&[node(10, ROOT, 300), node(11, ROOT, 100)]);
+    let loads = BTreeMap::from([(10, 4.0), (11, 4.0)]);
+    let mut weigher = Weigher::new(0);
+    let alone = seats(&[(0, 0, 100)]);
+    let none = BTreeMap::new();
+    let first = weigher.changes(&nodes, &loads, &none, &alone).expect("a tree");
+    let part = |id: u64| first.set.iter().copied().filter(|(of, _)| *of == id).collect::<Vec<_>>();
+    weigher.told(&Changes { removed: Vec::new(), set: [part(ROOT), part(11)].concat() });
+    let again = weigher.changes(&nodes, &loads, &none, &alone).expect("a tree");
+    assert_eq!(again, Changes { removed: Vec::new(), set: part(10) });
+    weigher.told(&again);
+    // The one that is gone stays on the list until it could be taken back.
+    let less = tree(&[node(10, ROOT, 300)]);
+    for _ in 0..2 {
+        assert_eq!(weigher.changes(&less, &loads, &none, &alone).expect("a tree").removed, [11]);
+    }
+    weigher.told(&Changes { removed: vec![11], set: Vec::new() });
+    assert!(weigher.changes(&less, &loads, &none, &alone).expect("a tree").removed.is_empty());
 }
 
 #[test]

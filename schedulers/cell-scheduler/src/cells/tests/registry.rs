@@ -25,7 +25,7 @@ fn the_same_path_with_another_inode_is_another_cell() {
 
 #[test]
 fn a_full_registry_refuses_and_recovers() {
-    let mut registry = Registry::new(3);
+    let mut registry = Registry::new(2);
     let keys: Vec<CellKey> = (0..4).map(|at| CellKey::Named(format!("cell{at}"))).collect();
     let changes = registry.update(&keys);
     assert_eq!((changes.added.len(), changes.refused, registry.len()), (2, 2, 2));
