@@ -66,6 +66,16 @@ impl Scene {
         self
     }
 
+    /// The tasks of the tenant added last start so much later, and have this weight.
+    fn later(mut self, by_ns: u64, weight: u32) -> Self {
+        let group = self.workload.groups.len() - 1;
+        for (spec, at_ns) in self.workload.tasks.iter_mut().filter(|(spec, _)| spec.group == group) {
+            *at_ns += by_ns;
+            spec.weight = weight;
+        }
+        self
+    }
+
     fn at(mut self, at_ns: u64, outside: Outside) -> Self {
         self.workload.sources.push((outside, at_ns));
         self
@@ -229,6 +239,62 @@ fn several_borrowers_share_by_weight() {
     let ratio = heavy.borrowed_ns as f64 / light.borrowed_ns as f64;
     assert!((2.6..3.4).contains(&ratio), "{} and {} ns borrowed", heavy.borrowed_ns, light.borrowed_ns);
     assert!(run.report.busy_pct > 97.0, "{}", run.report.busy_pct);
+}
+
+/// What a member has borrowed from one moment on.
+fn borrowed_since(run: &Run, member: &str, since_ns: u64) -> f64 {
+    let then = run.outcome.history.iter().find(|(at, _)| *at >= since_ns).expect("it was reported then");
+    let [then, end] = [&then.1, &run.outcome.metrics].map(|metrics| metrics.members[member].borrowed_ns);
+    (end - then) as f64
+}
+
+/// Who borrowed for long what nobody else wanted owes next to nothing for it.
+#[test]
+fn a_late_borrower_does_not_have_everything() {
+    let idle = [Step::Sleep(Dist::Const(50 * MS)), Step::Run(Dist::Const(10 * US))];
+    let run = Scene::new("1l8c", 14 * S)
+        .options(&["--rebalance-threshold", "4096"])
+        .weighted("lender", 1000, 1, &idle)
+        .weighted("early", 100, 6, &hog())
+        .weighted("late", 100, 16, &hog())
+        .later(10 * S, 100)
+        .run();
+    let [early, late] = ["early", "late"].map(|member| borrowed_since(&run, member, 10 * S));
+    assert!(late > 2.0 * S as f64, "{late} ns borrowed");
+    assert!(early / (early + late) > 0.35, "{early} and {late} ns borrowed");
+}
+
+/// A CPU that a borrower's cell comes to own is borrowed no longer.
+#[test]
+fn what_a_cell_owns_is_not_borrowed() {
+    let idle = [Step::Sleep(Dist::Const(50 * MS)), Step::Run(Dist::Const(10 * US))];
+    let run = Scene::new("1l16c", 12 * S).tenant("idle", 1, &idle).tenant("grows", 16, &hog()).run();
+    let metrics = &run.outcome.metrics;
+    let own = &metrics.cells[&(metrics.members["grows"].cell as u32)];
+    let foreign = 16 - CpuSet::parse_list(&own.cpus).expect("a list").len();
+    let borrowed = borrowed_since(&run, "grows", 10 * S) / (2.0 * S as f64);
+    assert!(
+        foreign <= 4 && borrowed <= foreign as f64 + 0.5,
+        "{borrowed} CPUs borrowed, {foreign} of others"
+    );
+}
+
+/// A cell that comes to a cache goes on there with the time that its other queues have.
+#[test]
+fn a_queue_that_begins_to_serve_is_not_behind() {
+    // The lightest tasks make the clock run fastest: a hundred seconds in one.
+    let passing = [Step::RunFor(Dist::Const(20 * S)), Step::Sleep(Dist::Const(100 * S))];
+    let run = Scene::new("2l4c", 24 * S)
+        .tenant("passing", 12, &passing)
+        .tenant("stays", 12, &hog())
+        .later(0, 1)
+        .run();
+    let steals = |since_ns| {
+        let then = run.outcome.history.iter().find(|(at, _)| *at >= since_ns).expect("it was reported then");
+        run.outcome.metrics.steals - then.1.steals
+    };
+    let taken = steals(20_500 * MS);
+    assert!(taken < 100, "{taken} waiting tasks taken from another cache in 3.5 s");
 }
 
 #[test]

@@ -54,8 +54,9 @@ pub fn setup(machine: &Machine, options: &Options) -> Result<Setup> {
         ],
         map_entries: vec![("cpus", nr_cpu_ids), ("level_states", nr_cpu_ids + u32::try_from(nr_spans)?)],
         ops: "active_push",
-        // A task that was asked to go passes through enqueue even when it is alone on its CPU.
-        ops_flags: vec!["SCX_OPS_ENQ_LAST"],
+        // A task that was asked to go passes through enqueue even when it is alone on its CPU; one that exits is as much worth
+        // rescuing as any other.
+        ops_flags: vec!["SCX_OPS_ENQ_LAST", "SCX_OPS_ENQ_EXITING"],
         ..Setup::default()
     }))
 }

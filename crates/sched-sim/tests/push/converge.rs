@@ -19,6 +19,29 @@ fn threads_of_shared_cores_spread_to_idle_cores() {
     println!("SMT: one hog per core after {after} ms, {} moves", run.moves());
 }
 
+/// A task that is bound to a thread of a core keeps it; the other one goes, on whichever of the two threads it runs.
+#[test]
+fn the_free_thread_leaves_the_bound_one() {
+    for (bound, free) in [(1, 0), (0, 1)] {
+        let run = Scene::new("1n1l4c2t", S).hogs_on(&[bound], true).hogs_on(&[free], false).run();
+        let [stays, goes] = [0, 1].map(|group| run.places_of(group, S - MS)[0]);
+        assert_eq!(stays, bound);
+        assert_ne!(goes / 2, bound / 2, "bound to {bound}: still beside it at the end, on {goes}");
+        let after = run.settled_after_ms(|cpus| per_group(cpus, 2).len() == 2);
+        assert!(after < 20.0, "bound to {bound}: beside it for {after} ms");
+        no_detours(&run, 1..=1);
+    }
+}
+
+/// Two bound ones cannot be helped, and nobody tries for ever.
+#[test]
+fn bound_threads_of_a_core_are_left_alone() {
+    let run = Scene::new("1n1l4c2t", 4 * S).hogs_on(&[0, 1], true).run();
+    assert_eq!(run.moves(), 0);
+    let failed: u64 = run.outcome.metrics.levels.values().map(|level| level.lb_failed).sum();
+    assert!(failed < 20, "{failed} rounds failed");
+}
+
 /// Waiting tasks are pulled: no push is needed.
 #[test]
 fn waiting_hogs_fill_a_cache() {
@@ -64,6 +87,16 @@ fn a_crowd_finds_one_core_each() {
     assert!(after < 400.0, "one hog per core only after {after} ms");
     no_detours(&run, 28..=64);
     println!("crowd: one hog per core after {after} ms, {} moves", run.moves());
+}
+
+/// A request does not wait for the end of a slice, however long that is.
+#[test]
+fn long_slices_do_not_hold_pushes_up() {
+    let run =
+        Scene::new("1n2l4c1t", 2 * S).hogs_on(&[0, 1, 2, 3], false).options(&["--slice-us", "1000000"]).run();
+    let after = run.settled_after_ms(|cpus| per_group(cpus, 4).len() == 2);
+    assert!(after < 100.0, "still in one cache after {after} ms");
+    assert_eq!(run.outcome.metrics.stale_expired, 0);
 }
 
 /// Between caches a running hog is pushed only after the configured failures.

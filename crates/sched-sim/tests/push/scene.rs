@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What the tests share: a machine with a load, and who ran where when.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -71,7 +71,7 @@ impl<'a> Scene<'a> {
         self
     }
 
-    /// One hog bound to each of these CPUs (named twice: two hogs), for good or until [`FREE_AT`].
+    /// One hog bound to each of these CPUs (named twice: two hogs), for good or until [`FREE_AT`]: a group of its own.
     pub fn hogs_on(mut self, cpus: &[usize], for_good: bool) -> Self {
         let group = self.workload.group("hogs");
         for &cpu in cpus {
@@ -120,14 +120,31 @@ impl Run {
         moved.core + moved.llc + moved.node + moved.remote
     }
 
-    /// The CPUs of all tasks that run at a moment.
+    /// The CPUs of all tasks at a moment: where each runs or, while it waits, ran last.
     pub fn places(&self, at: u64) -> BTreeMap<i32, usize> {
-        let runs = |stretch: &&Stretch| stretch.pid > 0 && stretch.from <= at && at < stretch.to;
-        self.timeline.iter().filter(runs).map(|stretch| (stretch.pid, stretch.cpu)).collect()
+        let mut last: BTreeMap<i32, &Stretch> = BTreeMap::new();
+        for stretch in self.timeline.iter().filter(|stretch| stretch.pid > 0 && stretch.from <= at) {
+            let known = last.entry(stretch.pid).or_insert(stretch);
+            if known.from < stretch.from {
+                *known = stretch;
+            }
+        }
+        last.into_iter().map(|(pid, stretch)| (pid, stretch.cpu)).collect()
     }
 
-    /// How long after [`FREE_AT`] it was until `settled` held and went on holding to the end, looked at every 0.5 ms. Within a
-    /// switch nobody runs on a CPU: `settled` must bear that.
+    /// The same by group of the report.
+    pub fn places_of(&self, group: usize, at: u64) -> Vec<usize> {
+        let of_group: BTreeSet<i32> = self
+            .timeline
+            .iter()
+            .filter(|stretch| stretch.group == group)
+            .map(|stretch| stretch.pid)
+            .collect();
+        self.places(at).into_iter().filter(|(pid, _)| of_group.contains(pid)).map(|(_, cpu)| cpu).collect()
+    }
+
+    /// How long after [`FREE_AT`] it was until `settled` held for the places of all tasks and went on holding to the end, looked
+    /// at every 0.5 ms.
     pub fn settled_after_ms(&self, settled: impl Fn(&[usize]) -> bool) -> f64 {
         let mut at = self.end_ns - MS;
         while at > FREE_AT && settled(&self.places(at).into_values().collect::<Vec<_>>()) {

@@ -201,7 +201,6 @@ struct ap_cpu {
 	/* The request to push its running task away: see push.bpf.h. */
 	u64 request_generation;
 	u64 request_at_ns;
-	u64 request_taken_ns;
 	u32 request_state;
 	u32 request_target;
 	u32 request_level;

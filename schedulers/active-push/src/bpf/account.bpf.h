@@ -97,6 +97,8 @@ __noinline int arrived_on(struct task_struct *p __arg_trusted, u32 cpu)
 	if (!tctx)
 		return 0;
 	tctx->clock_cpu = cpu;
+	/* If it was being pushed, it will not run where it was pushed to. */
+	tctx->pushed_at_ns = 0;
 	account_to(p, tctx, cpu);
 	return 1;
 }

@@ -46,28 +46,27 @@ __noinline int core_is_overfull(u32 cpu)
 }
 
 /*
- * On an overfull core, the CPU from which to push: every running thread but the first. The rule is the same for whoever asks, so
- * two CPUs that become idle at once never empty a core between them.
+ * On an overfull core, the CPU from which to push: every running thread but one. A thread whose task is bound stays, else the first
+ * that runs. The rule is the same for whoever asks, so two CPUs that become idle at once never empty a core between them.
  */
 __noinline int is_extra_thread(u32 cpu)
 {
 	const volatile struct ap_place *place = place_of(cpu);
-	u32 i, end;
+	u32 i, end, stays = AP_NONE;
 
-	if (place->core_nr < 2)
-		return 0;
 	end = place->core_nr;
 	bpf_for(i, 0, end) {
 		u32 other = ordered_cpu(place->core_first + i);
-		struct ap_cpu *cctx;
+		struct ap_cpu *cctx = cpu_ctx(other);
 
-		if (other == cpu)
-			return 0;
-		cctx = cpu_ctx(other);
-		if (cctx && cctx->running_generation)
-			return 1;
+		if (!cctx || !cctx->running_generation)
+			continue;
+		if (stays == AP_NONE || cctx->running_pinned)
+			stays = other;
+		if (cctx->running_pinned)
+			break;
 	}
-	return 0;
+	return stays != AP_NONE && stays != cpu;
 }
 
 /* No thread of the core runs or has anything, and nothing is on the way to one but to this CPU itself. */
@@ -145,16 +144,17 @@ __noinline int sum_group(u32 first, u32 nr, u32 dst_capacity)
 
 		if (!cctx)
 			continue;
-		sum->nr_cpus++;
 		sum->capacity += capacity_of(cpu);
 		sum->load += cctx->load;
 		sum->nr_running += cctx->nr_running;
+		if (cctx->running_generation && !cctx->running_pinned)
+			sum->nr_free++;
 		sum->nr_waiting += nr_waiting_movable(cctx);
 		found->nr_waiting += nr_waiting_movable(cctx);
 		found->nr_bound += nr_waiting_bound(cctx);
 		if (!cctx->nr_running)
 			sum->nr_idle++;
-		if (cctx->overfull_since_ns && cctx->running_generation)
+		if (cctx->overfull_since_ns && cctx->running_generation && !cctx->running_pinned && is_extra_thread(cpu))
 			sum->nr_overfull++;
 		if (asymmetric() && cctx->misfit_util && capacity_of(cpu) < dst_capacity)
 			sum->nr_misfit++;

@@ -29,7 +29,7 @@ enum round_end {
 	ROUND_BALANCED,
 	/* Balanced as far as this CPU can tell: it is not the one that could help. */
 	ROUND_NOT_OURS,
-	/* Only tasks that may not come. */
+	/* Only tasks that may not come: waiting ones, or running ones where none waits. */
 	ROUND_PINNED,
 	ROUND_FAILED,
 	ROUND_GAINED,
@@ -153,6 +153,9 @@ static __always_inline u32 push_reason(const struct search *found, u32 cpu, enum
 		return AP_PUSH_MISFIT;
 	if (kind != PUSH_SMT_OVERFULL && !push_evens_out(&found->local, &found->busiest))
 		return AP_NONE;
+	*end = ROUND_PINNED;
+	if (!found->busiest.nr_free)
+		return AP_NONE;
 	*end = ROUND_NOT_OURS;
 	if (!core_is_idle(cpu))
 		return AP_NONE;
@@ -258,6 +261,9 @@ __noinline u32 balance_level(u32 cpu, u32 level, u32 idle)
 		result = pull_group(cpu, level, idle);
 		if (PULL_MOVED(result))
 			end = ROUND_GAINED;
+		else if (!result)
+			/* What waited has gone meanwhile: no busiest queue, and as in the kernel that is balance. */
+			end = ROUND_BALANCED;
 		else if ((result & PULL_SAW_PINNED) && !(result & (PULL_SAW_HOT | PULL_SAW_USELESS)))
 			end = ROUND_PINNED;
 		else

@@ -51,8 +51,11 @@ static __always_inline void release_target(u32 target, u32 source)
 		__sync_val_compare_and_swap(&tctx->incoming, source + 1, 0);
 }
 
-/* withdraw: the request of `source`, if it is still waiting, ends with `cause` counted. */
-__noinline int push_withdraw(u32 source, u32 cause)
+/*
+ * withdraw: the request of `source`, if it is still waiting, ends with `cause` counted. With a `meant_for` other than AP_NONE only one to
+ * that target: the source may have a newer one by now.
+ */
+__noinline int push_withdraw(u32 source, u32 cause, u32 meant_for)
 {
 	struct ap_cpu *cctx = cpu_ctx(source);
 	u32 target, level, idle;
@@ -60,6 +63,10 @@ __noinline int push_withdraw(u32 source, u32 cause)
 	if (!cctx || !change_state(cctx, PUSH_REQUESTED, PUSH_RECORDING))
 		return 0;
 	target = cctx->request_target;
+	if (meant_for != AP_NONE && target != meant_for) {
+		__sync_lock_test_and_set(&cctx->request_state, PUSH_REQUESTED);
+		return 0;
+	}
 	level = cctx->request_level;
 	idle = cctx->request_idle;
 	cctx->request_generation = 0;
@@ -80,7 +87,7 @@ static __always_inline bool request_expired(const struct ap_cpu *cctx, u64 now)
 static __always_inline void withdraw_expired(u32 source, struct ap_cpu *cctx, u64 now)
 {
 	if (request_expired(cctx, now))
-		push_withdraw(source, AP_STALE_EXPIRED);
+		push_withdraw(source, AP_STALE_EXPIRED, AP_NONE);
 }
 
 /*
@@ -149,11 +156,11 @@ static __always_inline void push_take(struct task_ctx *tctx, u32 cpu, struct ap_
 	if (cctx->request_state != PUSH_REQUESTED)
 		return;
 	if (cctx->request_generation != tctx->generation) {
-		push_withdraw(cpu, AP_STALE_OTHER_TASK);
+		push_withdraw(cpu, AP_STALE_OTHER_TASK, AP_NONE);
 		return;
 	}
 	if (!runnable) {
-		push_withdraw(cpu, AP_STALE_SLEPT);
+		push_withdraw(cpu, AP_STALE_SLEPT, AP_NONE);
 		return;
 	}
 	if (!change_state(cctx, PUSH_REQUESTED, PUSH_TAKEN))
@@ -161,7 +168,6 @@ static __always_inline void push_take(struct task_ctx *tctx, u32 cpu, struct ap_
 	tctx->push_target = cctx->request_target + 1;
 	tctx->push_source = cpu;
 	tctx->pushed_at_ns = cctx->request_at_ns;
-	cctx->request_taken_ns = now;
 	count_latency(0, now - cctx->request_at_ns);
 }
 
@@ -185,7 +191,8 @@ static __always_inline u32 push_verdict(struct task_struct *p, u32 source, u32 t
 		return AP_STALE_MIGRATION_DISABLED;
 	if (!bpf_cpumask_test_cpu(target, p->cpus_ptr))
 		return AP_STALE_AFFINITY;
-	if (higher_class_on(target) || !scx_bpf_test_and_clear_cpu_idle(target))
+	/* A task that waits there already is about to run: its CPU was kicked and has not looked yet. */
+	if (higher_class_on(target) || nr_queued(target) || !scx_bpf_test_and_clear_cpu_idle(target))
 		return AP_STALE_TARGET_BUSY;
 	return AP_PUSH_ARRIVED;
 }
@@ -244,9 +251,9 @@ static __always_inline void push_running(struct task_ctx *tctx, u32 cpu, struct 
 		tctx->pushed_at_ns = 0;
 	}
 	if (incoming)
-		push_withdraw(incoming - 1, AP_STALE_TARGET_BUSY);
+		push_withdraw(incoming - 1, AP_STALE_TARGET_BUSY, cpu);
 	if (cctx->request_state == PUSH_REQUESTED && cctx->request_generation != tctx->generation)
-		push_withdraw(cpu, AP_STALE_OTHER_TASK);
+		push_withdraw(cpu, AP_STALE_OTHER_TASK, AP_NONE);
 }
 
 #endif /* ACTIVE_PUSH_PUSH_BPF_H */

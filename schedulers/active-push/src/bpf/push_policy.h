@@ -30,7 +30,8 @@
 struct push_group {
 	u64 load;
 	u64 capacity;
-	u32 nr_cpus;
+	/* Running tasks that are not bound to their CPU. */
+	u32 nr_free;
 	u32 nr_running;
 	/* Waiting tasks that may run elsewhere. */
 	u32 nr_waiting;

@@ -99,7 +99,8 @@ void BPF_STRUCT_OPS(active_push_stopping, struct task_struct *p, bool runnable)
 	note_core(cpu, now);
 	movable = may_move(p);
 	if (runnable && !movable && request_waits_for(cctx, tctx))
-		push_withdraw(cpu, migration_disabled(p) ? AP_STALE_MIGRATION_DISABLED : AP_STALE_AFFINITY);
+		push_withdraw(cpu, migration_disabled(p) ? AP_STALE_MIGRATION_DISABLED : AP_STALE_AFFINITY,
+			      AP_NONE);
 	push_take(tctx, cpu, cctx, runnable, now);
 	taken = higher_class_here();
 	/* What waits here must not wait for the higher class. */
@@ -220,8 +221,11 @@ static __always_inline s32 misfit_target(struct task_struct *p, struct task_ctx 
 	bpf_for(i, 0, conf.nr_cpu_ids) {
 		u32 other = ordered_cpu(i);
 
-		if (is_online(other) && capacity_of(other) > capacity_of(cpu) && bpf_cpumask_test_cpu(other, idle) &&
-		    bpf_cpumask_test_cpu(other, p->cpus_ptr)) {
+		struct ap_cpu *octx = cpu_ctx(other);
+
+		/* Nobody's target yet: ticks come at the same moment everywhere, and each should find another one. */
+		if (octx && !octx->incoming && is_online(other) && capacity_of(other) > capacity_of(cpu) &&
+		    bpf_cpumask_test_cpu(other, idle) && bpf_cpumask_test_cpu(other, p->cpus_ptr)) {
 			target = other;
 			break;
 		}
@@ -241,6 +245,14 @@ void BPF_STRUCT_OPS(active_push_tick, struct task_struct *p)
 	if (!tctx || !cctx)
 		return;
 	withdraw_expired(cpu, cctx, now);
+	if (request_waits_for(cctx, tctx)) {
+		if (may_move(p)) {
+			/* Asked for by an idle CPU: it goes now, however long its slice still is. */
+			scx_bpf_task_set_slice(p, 0);
+			return;
+		}
+		push_withdraw(cpu, migration_disabled(p) ? AP_STALE_MIGRATION_DISABLED : AP_STALE_AFFINITY, AP_NONE);
+	}
 	if (!conf.no_push && may_move(p) && cctx->request_state == PUSH_NONE) {
 		target = spread_target(p, cpu, cctx, now);
 		if (target < 0) {
@@ -288,19 +300,21 @@ static __always_inline bool take_own(u32 cpu)
 /* Nothing to run: looks elsewhere. What was pulled is in the CPU's own queue. */
 static __always_inline void pull_or_idle(u32 cpu, struct ap_cpu *cctx)
 {
+	bool newly = !cctx->idle_since_ns;
 	u32 moved;
 
 	/* The recorded task cannot be running here any more. */
-	push_withdraw(cpu, AP_STALE_SLEPT);
-	if (cctx->idle_since_ns) {
+	push_withdraw(cpu, AP_STALE_SLEPT, AP_NONE);
+	if (!newly) {
 		moved = help_out(cpu, AP_IDLE) ?: idle_balance(cpu);
 	} else {
 		/* Noted before the look around: whoever queues a task from now on sees that this CPU may have missed it. */
 		cctx->idle_since_ns = scx_bpf_now();
 		moved = help_out(cpu, AP_NEWLY_IDLE) ?: newidle_balance(cpu);
 	}
-	if (moved)
-		take_own(cpu);
+	/* It never was idle: a search that found work must not count as an idle period of no length. */
+	if (moved && take_own(cpu) && newly)
+		cctx->idle_since_ns = 0;
 }
 
 void BPF_STRUCT_OPS(active_push_dispatch, s32 cpu, struct task_struct *prev)
@@ -318,14 +332,16 @@ void BPF_STRUCT_OPS(active_push_dispatch, s32 cpu, struct task_struct *prev)
 	}
 	if (prev && (prev->scx.flags & SCX_TASK_QUEUED))
 		tctx = task_ctx(prev);
+	if (tctx || nr_queued(cpu)) {
+		help_out(cpu, AP_NOT_IDLE);
+		busy_balance(cpu);
+	}
 	if (!tctx) {
 		if (!take_own(cpu))
 			pull_or_idle(cpu, cctx);
 		return;
 	}
-	help_out(cpu, AP_NOT_IDLE);
-	busy_balance(cpu);
-	if (request_waits_for(cctx, tctx)) {
+	if (request_waits_for(cctx, tctx) && !migration_disabled(prev)) {
 		/* It has to pass through enqueue; what waits here goes first. */
 		take_own(cpu);
 		return;

@@ -15,6 +15,7 @@
 #include <scx/common.bpf.h>
 
 #include "abi.h"
+#include "exempt.bpf.h"
 #include "forced_stall.h"
 #include "hotplug.bpf.h"
 #include "push_policy.h"
@@ -288,18 +289,6 @@ static __always_inline bool asked_in_vain(void)
 static __always_inline bool is_kthread(const struct task_struct *p)
 {
 	return p->flags & PF_KTHREAD;
-}
-
-/*
- * May not change its CPU at the moment. A program that runs keeps the current task from migrating, by a count of one, so that count
- * tells nothing about the current task; the kernel itself does not offer migration-disabled tasks to ops.enqueue. The scx headers'
- * helper needs the kernel's configuration file, and a missing file would keep the object from loading.
- */
-static __always_inline bool migration_disabled(const struct task_struct *p)
-{
-	if (!bpf_core_field_exists(p->migration_disabled) || !p->migration_disabled)
-		return false;
-	return p->migration_disabled > 1 || p != bpf_get_current_task_btf();
 }
 
 static __always_inline bool may_move(const struct task_struct *p)

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 struct Group {
     load: u64,
     capacity: u64,
-    nr_cpus: u32,
+    nr_free: u32,
     nr_running: u32,
     nr_waiting: u32,
     nr_idle: u32,
@@ -52,7 +52,7 @@ const MISFIT_TASK: u32 = 3;
 const OVERLOADED: u32 = 4;
 
 fn group() -> Group {
-    Group { load: 200, capacity: 2048, nr_cpus: 2, nr_running: 2, ..Group::default() }
+    Group { load: 200, capacity: 2048, nr_running: 2, ..Group::default() }
 }
 
 #[test]

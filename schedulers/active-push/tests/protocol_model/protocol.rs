@@ -3,7 +3,9 @@
 
 use stateright::{Model, Property};
 
-use crate::state::{Action, Asking, CPUS, Cpu, EVERYWHERE, PushState, State, TASKS, Task};
+use crate::state::{
+    Action, Asking, CPUS, Cpu, EVERYWHERE, PushState, State, TASKS, Task, cpus_from, tasks_from,
+};
 
 /// What disturbs the scheduler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +31,7 @@ impl Model for Protocol {
     type State = State;
     type Action = Action;
 
-    /// All tasks on CPU 0: one runs, two wait; the others have just become idle.
+    /// One task runs on CPU 0 and two sleep, the other CPUs are idle; or two run and one sleeps.
     fn init_states(&self) -> Vec<State> {
         let cpu = |index: usize| Cpu {
             online: true,
@@ -87,23 +89,24 @@ impl Model for Protocol {
                 actions.push(Action::Stop { cpu });
             }
             if this.leaving.is_some() {
-                actions.push(Action::Enqueue { cpu });
+                actions.extend(cpus_from(0).map(|near| Action::Enqueue { cpu, near }));
             }
             if state.can_start(cpu) {
                 actions.push(Action::Start { cpu });
             }
             if state.can_dispatch(cpu) {
-                actions.push(Action::Dispatch { cpu });
+                let choices = cpus_from(0).flat_map(|near| tasks_from(0).map(move |first| (near, first)));
+                actions.extend(choices.map(|(near, first)| Action::Dispatch { cpu, near, first }));
             }
             // What a CPU asks for, it asks for within ops.dispatch: it goes on when that is over.
             if this.looking && this.asking == Asking::No {
                 actions.push(Action::GoIdle { cpu });
             }
-            if state.tick_helper(cpu).is_some() {
-                actions.push(Action::Tick { cpu });
+            if state.tick_helper(cpu, cpu).is_some() {
+                actions.extend(cpus_from(0).map(|near| Action::Tick { cpu, near }));
             }
-            if state.helper(cpu).is_some() {
-                actions.push(Action::Watch { cpu });
+            if state.helper(cpu, cpu).is_some() {
+                actions.extend(cpus_from(0).map(|near| Action::Watch { cpu, near }));
             }
             if this.request == PushState::Requested {
                 actions.push(Action::Expire { source: cpu });
@@ -113,7 +116,7 @@ impl Model for Protocol {
             }
         }
         let asleep = (0..TASKS as u8).filter(|&task| state.tasks[task as usize].asleep);
-        actions.extend(asleep.map(|task| Action::Wake { task }));
+        actions.extend(asleep.flat_map(|task| cpus_from(0).map(move |near| Action::Wake { task, near })));
         if state.left > 0 {
             self.disturbances.iter().for_each(|&kind| disturb(kind, state, actions));
         }
@@ -178,15 +181,19 @@ fn disturb(kind: Disturbance, state: &State, actions: &mut Vec<Action>) {
             cpus.filter(|(_, this)| {
                 this.online && !this.taken_away && this.leaving.is_none() && this.local == 0
             })
-            .map(|(cpu, _)| Action::TakeAway { cpu }),
+            .flat_map(|(cpu, _)| cpus_from(0).map(move |near| Action::TakeAway { cpu, near })),
         ),
         Disturbance::Sleep => actions
             .extend(cpus.filter(|(_, this)| this.running.is_some()).map(|(cpu, _)| Action::Sleep { cpu })),
-        Disturbance::Affinity => actions
-            .extend(tasks.flat_map(|task| [0b001, 0b011].map(|affinity| Action::Repin { task, affinity }))),
+        Disturbance::Affinity => {
+            let choices = tasks.flat_map(|task| (1..=EVERYWHERE).map(move |affinity| (task, affinity)));
+            actions.extend(choices.flat_map(|(task, affinity)| {
+                cpus_from(0).map(move |near| Action::Repin { task, affinity, near })
+            }));
+        }
         Disturbance::Hotplug => actions.extend(
             cpus.filter(|(_, this)| this.online && online > 1 && this.leaving.is_none())
-                .map(|(cpu, _)| Action::Offline { cpu }),
+                .flat_map(|(cpu, _)| cpus_from(0).map(move |near| Action::Offline { cpu, near })),
         ),
         Disturbance::Death => actions.extend(tasks.map(|task| Action::Die { task })),
     }

@@ -78,9 +78,12 @@ pub struct State {
     pub withdrawn: bool,
 }
 
+/// Where a step has a choice among CPUs it takes the first that fits, beginning with `near` and going round; among tasks likewise
+/// with `first`. Every one of them is tried, so no number means more than another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     // The scheduler's own steps.
+    /// record: an idle CPU asks for what runs on the source.
     Record {
         by: u8,
         source: u8,
@@ -90,17 +93,23 @@ pub enum Action {
         source: u8,
         target: u8,
     },
+    /// The claim of the target, then publish.
     Proceed {
         by: u8,
     },
+    /// stopping: take.
     Stop {
         cpu: u8,
     },
+    /// enqueue: arrive or refuse.
     Enqueue {
         cpu: u8,
+        near: u8,
     },
     Dispatch {
         cpu: u8,
+        near: u8,
+        first: u8,
     },
     GoIdle {
         cpu: u8,
@@ -110,9 +119,11 @@ pub enum Action {
     },
     Tick {
         cpu: u8,
+        near: u8,
     },
     Watch {
         cpu: u8,
+        near: u8,
     },
     Expire {
         source: u8,
@@ -122,10 +133,12 @@ pub enum Action {
     },
     Wake {
         task: u8,
+        near: u8,
     },
     // Disturbances.
     TakeAway {
         cpu: u8,
+        near: u8,
     },
     Sleep {
         cpu: u8,
@@ -133,9 +146,11 @@ pub enum Action {
     Repin {
         task: u8,
         affinity: u8,
+        near: u8,
     },
     Offline {
         cpu: u8,
+        near: u8,
     },
     Die {
         task: u8,
@@ -144,4 +159,14 @@ pub enum Action {
 
 pub fn bit(index: u8) -> u8 {
     1 << index
+}
+
+/// All CPUs, beginning with this one and going round.
+pub fn cpus_from(near: u8) -> impl Iterator<Item = u8> + Clone {
+    (0..CPUS as u8).map(move |step| (near + step) % CPUS as u8)
+}
+
+/// All tasks, likewise.
+pub fn tasks_from(first: u8) -> impl Iterator<Item = u8> + Clone {
+    (0..TASKS as u8).map(move |step| (first + step) % TASKS as u8)
 }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What each step does, under the names of `src/bpf/`.
 
-use crate::state::{Action, Asking, CPUS, Cpu, EVERYWHERE, Identity, PushState, State, TASKS, bit};
+use crate::state::{
+    Action, Asking, CPUS, Cpu, EVERYWHERE, Identity, PushState, State, TASKS, bit, cpus_from, tasks_from,
+};
 
 impl State {
     pub fn cpu(&mut self, cpu: u8) -> &mut Cpu {
@@ -28,6 +30,14 @@ impl State {
         }
     }
 
+    /// withdraw, by the target: only what is meant for it. A newer request of the source goes elsewhere.
+    pub fn withdraw_from(&mut self, source: u8, target: u8) {
+        if self.cpus[source as usize].request_target == target {
+            self.withdraw(source);
+        }
+    }
+
+    /// withdraw, by the source itself or by whoever sees that it is too old.
     pub fn withdraw(&mut self, source: u8) {
         if self.cpu(source).request == PushState::Requested {
             let target = self.cpu(source).request_target;
@@ -52,8 +62,8 @@ impl State {
         this.request_target = 0;
     }
 
-    pub fn claim_idle(&mut self, task: u8) -> Option<u8> {
-        let cpu = (0..CPUS as u8).find(|&cpu| self.allows(task, cpu) && self.cpus[cpu as usize].idle_bit)?;
+    pub fn claim_idle(&mut self, task: u8, near: u8) -> Option<u8> {
+        let cpu = cpus_from(near).find(|&cpu| self.allows(task, cpu) && self.cpus[cpu as usize].idle_bit)?;
         self.cpu(cpu).idle_bit = false;
         Some(cpu)
     }
@@ -67,19 +77,19 @@ impl State {
     }
 
     /// call_for_help: a task that waits where a higher class holds the CPU wakes an idle CPU that may have it.
-    pub fn call_for_help(&mut self, held: u8) {
-        if let Some(helper) = self.helper(held) {
+    pub fn call_for_help(&mut self, held: u8, near: u8) {
+        if let Some(helper) = self.helper(held, near) {
             self.cpu(helper).idle_bit = false;
             self.cpu(helper).kicked = true;
         }
     }
 
     /// Whom the watch over held CPUs wakes, if tasks wait on this one.
-    pub fn helper(&self, held: u8) -> Option<u8> {
+    pub fn helper(&self, held: u8, near: u8) -> Option<u8> {
         let this = &self.cpus[held as usize];
         let waiting = (0..TASKS as u8).filter(|&task| this.taken_away && this.queue & bit(task) != 0);
-        waiting.flat_map(|task| (0..CPUS as u8).map(move |cpu| (task, cpu))).find_map(|(task, cpu)| {
-            (self.allows(task, cpu) && self.cpus[cpu as usize].idle_bit).then_some(cpu)
+        cpus_from(near).find(|&cpu| {
+            self.cpus[cpu as usize].idle_bit && waiting.clone().any(|task| self.allows(task, cpu))
         })
     }
 
@@ -89,14 +99,14 @@ impl State {
             near
         } else {
             // The kernel never leaves a task without a CPU.
-            (0..CPUS as u8).find(|&cpu| self.allows(task, cpu)).unwrap_or(0)
+            cpus_from(near).find(|&cpu| self.allows(task, cpu)).unwrap_or(near)
         };
         self.cpu(home).queue |= bit(task);
         // A CPU with nothing to run notices what is put on its queue.
         if self.cpu(home).idle_bit || self.cpu(home).looking {
             self.cpu(home).kicked = true;
         }
-        if let Some(helper) = self.claim_idle(task) {
+        if let Some(helper) = self.claim_idle(task, near) {
             // Claimed, so that nobody else takes it before it looks for work; kicked, should it be looking already.
             self.cpu(helper).kicked = true;
             return;
@@ -107,10 +117,15 @@ impl State {
         }
     }
 
-    /// stopping(runnable): take, or withdraw what does not fit.
+    /// stopping(runnable).
     pub fn stop(&mut self, cpu: u8) {
         let Some(task) = self.cpu(cpu).running.take() else { return };
         self.cpu(cpu).leaving = Some(task);
+        self.take(cpu, task);
+    }
+
+    /// take, or withdraw what does not fit.
+    pub fn take(&mut self, cpu: u8, task: u8) {
         if self.cpu(cpu).request != PushState::Requested {
             return;
         }
@@ -122,29 +137,40 @@ impl State {
         }
     }
 
-    /// enqueue: arrive or refuse, else any idle CPU, else wait.
-    pub fn enqueue(&mut self, cpu: u8) {
+    /// enqueue: where the push was to go, else any idle CPU, else wait.
+    pub fn enqueue(&mut self, cpu: u8, near: u8) {
         let Some(task) = self.cpu(cpu).leaving.take() else { return };
-        if let Some(target) = self.tasks[task as usize].push_target {
-            let arrives = target != cpu && self.allows(task, target) && self.cpus[target as usize].idle_bit;
-            if self.cpus[target as usize].incoming != Some(cpu) {
-                self.broken = true;
-            }
-            self.finish(task, cpu);
-            if arrives {
-                // One arrival per target: nobody may be there already.
-                if self.cpus[target as usize].local != 0 || self.cpus[target as usize].running.is_some() {
-                    self.broken = true;
-                }
-                self.put_on_idle(task, target);
-                self.arrived = true;
-                return;
-            }
+        if self.arrive(cpu, task) {
+            return;
         }
-        match self.claim_idle(task) {
+        match self.claim_idle(task, near) {
             Some(idle) => self.put_on_idle(task, idle),
             None => self.wait_on(task, cpu),
         }
+    }
+
+    /// push_verdict: why the task cannot go there, if so.
+    pub fn refuse(&self, source: u8, task: u8, target: u8) -> bool {
+        let there = &self.cpus[target as usize];
+        target == source || !self.allows(task, target) || there.queue != 0 || !there.idle_bit
+    }
+
+    /// arrive, or refuse: in both cases the request is over.
+    pub fn arrive(&mut self, cpu: u8, task: u8) -> bool {
+        let Some(target) = self.tasks[task as usize].push_target else { return false };
+        let there = &self.cpus[target as usize];
+        let refused = self.refuse(cpu, task, target);
+        // One arrival per target and request: the claim holds, and nobody is there or on the way.
+        let occupied = there.local != 0 || there.queue != 0 || there.running.is_some();
+        if there.incoming != Some(cpu) || (!refused && occupied) {
+            self.broken = true;
+        }
+        self.finish(task, cpu);
+        if !refused {
+            self.put_on_idle(task, target);
+            self.arrived = true;
+        }
+        !refused
     }
 
     /// running: requests that this contradicts end.
@@ -158,28 +184,28 @@ impl State {
         this.looking = false;
         this.kicked = false;
         if let Some(source) = self.cpu(cpu).incoming {
-            self.withdraw(source);
+            self.withdraw_from(source, cpu);
         }
         if self.cpu(cpu).request_of.is_some_and(|of| of != self.identity(task)) {
             self.withdraw(cpu);
         }
     }
 
-    pub fn pullable(&self, cpu: u8) -> Option<(u8, u8)> {
+    pub fn pullable(&self, cpu: u8, near: u8, first: u8) -> Option<(u8, u8)> {
         let own = std::iter::once(cpu);
-        let others = (0..CPUS as u8).filter(|&other| other != cpu);
+        let others = cpus_from(near).filter(|&other| other != cpu);
         own.chain(others).find_map(|from| {
             let queue = self.cpus[from as usize].queue;
-            let task = (0..TASKS as u8).find(|&task| queue & bit(task) != 0 && self.allows(task, cpu))?;
+            let task = tasks_from(first).find(|&task| queue & bit(task) != 0 && self.allows(task, cpu))?;
             Some((from, task))
         })
     }
 
-    pub fn dispatch(&mut self, cpu: u8) {
+    pub fn dispatch(&mut self, cpu: u8, near: u8, first: u8) {
         self.cpu(cpu).kicked = false;
         // The recorded task cannot be running here any more.
         self.withdraw(cpu);
-        match self.pullable(cpu) {
+        match self.pullable(cpu, near, first) {
             Some((from, task)) => {
                 self.cpu(from).queue &= !bit(task);
                 self.cpu(cpu).local |= bit(task);
@@ -205,11 +231,17 @@ impl State {
                 }
             },
             Asking::Claimed { source, of } => {
-                self.cpu(source).request_of = Some(of);
-                self.cpu(source).request = PushState::Requested;
+                self.publish(source, of);
                 Asking::No
             }
         };
+    }
+
+    /// publish: from here on the source may take it.
+    pub fn publish(&mut self, source: u8, of: Identity) {
+        let this = self.cpu(source);
+        this.request_of = Some(of);
+        this.request = PushState::Requested;
     }
 
     /// A task leaves wherever it is, without passing through enqueue.
@@ -230,7 +262,7 @@ impl State {
         }
     }
 
-    pub fn offline(&mut self, cpu: u8) {
+    pub fn offline(&mut self, cpu: u8, near: u8) {
         let this = self.cpu(cpu);
         this.online = false;
         this.idle_bit = false;
@@ -244,7 +276,7 @@ impl State {
         }
         for task in (0..TASKS as u8).filter(|&task| moved & bit(task) != 0) {
             self.free_if_stranded(task);
-            self.wait_on(task, cpu);
+            self.wait_on(task, near);
         }
         for task in 0..TASKS as u8 {
             self.free_if_stranded(task);
@@ -258,7 +290,7 @@ impl State {
         }
     }
 
-    pub fn repin(&mut self, task: u8, affinity: u8) {
+    pub fn repin(&mut self, task: u8, affinity: u8, near: u8) {
         self.tasks[task as usize].affinity = affinity;
         self.free_if_stranded(task);
         for cpu in 0..CPUS as u8 {
@@ -267,7 +299,7 @@ impl State {
             }
             if (self.cpus[cpu as usize].queue | self.cpus[cpu as usize].local) & bit(task) != 0 {
                 self.remove(task);
-                self.wait_on(task, cpu);
+                self.wait_on(task, near);
             } else if self.cpus[cpu as usize].running == Some(task) {
                 self.stop(cpu);
             }
@@ -295,12 +327,17 @@ impl State {
         let cpus = 0..CPUS as u8;
         let find = |wanted: &dyn Fn(u8) -> Option<Action>| cpus.clone().find_map(wanted);
         find(&|by| (self.cpus[by as usize].asking != Asking::No).then_some(Action::Proceed { by }))
-            .or_else(|| find(&|cpu| self.cpus[cpu as usize].leaving.map(|_| Action::Enqueue { cpu })))
+            .or_else(|| {
+                find(&|cpu| self.cpus[cpu as usize].leaving.map(|_| Action::Enqueue { cpu, near: cpu }))
+            })
             .or_else(|| find(&|cpu| self.can_start(cpu).then_some(Action::Start { cpu })))
             .or_else(|| find(&|cpu| self.cpus[cpu as usize].looking.then_some(Action::GoIdle { cpu })))
-            .or_else(|| find(&|cpu| self.can_dispatch(cpu).then_some(Action::Dispatch { cpu })))
-            .or_else(|| find(&|cpu| self.tick_helper(cpu).map(|_| Action::Tick { cpu })))
-            .or_else(|| find(&|cpu| self.helper(cpu).map(|_| Action::Watch { cpu })))
+            .or_else(|| {
+                let dispatch = |cpu| Action::Dispatch { cpu, near: cpu, first: 0 };
+                find(&|cpu| self.can_dispatch(cpu).then_some(dispatch(cpu)))
+            })
+            .or_else(|| find(&|cpu| self.tick_helper(cpu, cpu).map(|_| Action::Tick { cpu, near: cpu })))
+            .or_else(|| find(&|cpu| self.helper(cpu, cpu).map(|_| Action::Watch { cpu, near: cpu })))
     }
 
     pub fn can_start(&self, cpu: u8) -> bool {
@@ -322,11 +359,11 @@ impl State {
 
     /// The idle CPU that the tick of a busy CPU kicks: at once if tasks wait there, and for the rounds that come due, which find
     /// what waits elsewhere.
-    pub fn tick_helper(&self, cpu: u8) -> Option<u8> {
+    pub fn tick_helper(&self, cpu: u8, near: u8) -> Option<u8> {
         self.cpus[cpu as usize].running?;
-        (0..CPUS as u8).find(|&other| {
+        cpus_from(near).find(|&other| {
             let helper = &self.cpus[other as usize];
-            helper.idle_bit && !helper.kicked && self.pullable(other).is_some()
+            helper.idle_bit && !helper.kicked && self.pullable(other, other, 0).is_some()
         })
     }
 
@@ -359,16 +396,15 @@ impl State {
             }
             Action::Ask { source, target } => {
                 self.cpu(target).incoming = Some(source);
-                let of = self.running_identity(source);
-                let this = self.cpu(source);
-                this.request = PushState::Requested;
-                this.request_of = of;
-                this.request_target = target;
+                self.cpu(source).request_target = target;
+                if let Some(of) = self.running_identity(source) {
+                    self.publish(source, of);
+                }
             }
             Action::Proceed { by } => self.proceed(by),
             Action::Stop { cpu } => self.stop(cpu),
-            Action::Enqueue { cpu } => self.enqueue(cpu),
-            Action::Dispatch { cpu } => self.dispatch(cpu),
+            Action::Enqueue { cpu, near } => self.enqueue(cpu, near),
+            Action::Dispatch { cpu, near, first } => self.dispatch(cpu, near, first),
             Action::GoIdle { cpu } => {
                 let this = self.cpu(cpu);
                 this.looking = false;
@@ -376,19 +412,19 @@ impl State {
                 this.idle_bit = this.local == 0;
             }
             Action::Start { cpu } => self.start(cpu),
-            Action::Tick { cpu } => {
-                if let Some(helper) = self.tick_helper(cpu) {
+            Action::Tick { cpu, near } => {
+                if let Some(helper) = self.tick_helper(cpu, near) {
                     self.cpu(helper).kicked = true;
                 }
             }
-            Action::Watch { cpu } => self.call_for_help(cpu),
+            Action::Watch { cpu, near } => self.call_for_help(cpu, near),
             Action::Expire { source } => self.withdraw(source),
             Action::GiveBack { cpu } => self.cpu(cpu).taken_away = false,
-            Action::Wake { task } => {
+            Action::Wake { task, near } => {
                 self.tasks[task as usize].asleep = false;
-                match self.claim_idle(task) {
+                match self.claim_idle(task, near) {
                     Some(idle) => self.put_on_idle(task, idle),
-                    None => self.wait_on(task, 0),
+                    None => self.wait_on(task, near),
                 }
             }
             disturbance => {
@@ -400,7 +436,7 @@ impl State {
 
     pub fn disturb(&mut self, action: Action) {
         match action {
-            Action::TakeAway { cpu } => {
+            Action::TakeAway { cpu, near } => {
                 self.cpu(cpu).taken_away = true;
                 self.cpu(cpu).idle_bit = false;
                 self.cpu(cpu).looking = false;
@@ -408,7 +444,7 @@ impl State {
                 // the watch notices.
                 if self.cpus[cpu as usize].running.is_some() {
                     self.stop(cpu);
-                    self.call_for_help(cpu);
+                    self.call_for_help(cpu, near);
                 }
             }
             Action::Sleep { cpu } => {
@@ -417,8 +453,8 @@ impl State {
                     self.tasks[task as usize].asleep = true;
                 }
             }
-            Action::Repin { task, affinity } => self.repin(task, affinity),
-            Action::Offline { cpu } => self.offline(cpu),
+            Action::Repin { task, affinity, near } => self.repin(task, affinity, near),
+            Action::Offline { cpu, near } => self.offline(cpu, near),
             Action::Die { task } => {
                 self.remove(task);
                 // Another task takes its place, asleep, under a new generation.

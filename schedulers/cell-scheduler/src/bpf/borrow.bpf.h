@@ -43,10 +43,12 @@ static __always_inline u32 weight_of_cell(const struct cs_table *table, u32 cell
 }
 
 /*
- * How far, in slices, a cell may be behind the others: credit for as long as it had nothing to borrow for. And how far it must be
- * behind before a CPU of another cache serves it first.
+ * How far, in slices, a cell may be behind the others: credit for as long as it had nothing to borrow for. How far it may be ahead: debt
+ * from when nobody else wanted to borrow; what many CPUs have prepaid at once fits. And how far it must be behind before a CPU of
+ * another cache serves it first.
  */
 #define BORROW_LAG_SLICES 4
+#define BORROW_LEAD_SLICES 50
 #define BORROW_LAG_SLICES_X_LLC 1
 
 /* What the cell has borrowed for its weight, within those bounds. */
@@ -54,8 +56,11 @@ static __always_inline u64 borrowed_by(u32 cell)
 {
 	struct cell_state *state = bpf_map_lookup_elem(&cells, &cell);
 	u64 earliest = borrow_now - BORROW_LAG_SLICES * conf.slice_ns;
+	u64 latest = borrow_now + BORROW_LEAD_SLICES * conf.slice_ns;
 
-	return !state || vtime_before(state->borrow_vtime, earliest) ? earliest : state->borrow_vtime;
+	if (!state || vtime_before(state->borrow_vtime, earliest))
+		return earliest;
+	return vtime_before(latest, state->borrow_vtime) ? latest : state->borrow_vtime;
 }
 
 /*

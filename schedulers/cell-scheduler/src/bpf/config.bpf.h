@@ -79,6 +79,51 @@ static __noinline s32 ensure_queues(struct cs_table *table)
 	return err;
 }
 
+/*
+ * A queue that no CPU serves has a clock that stood still. Before CPUs come to it, it is brought to the time that the cell's other queues
+ * have reached (all queues of a cell are on one scale), or for a cell without CPUs to the latest that any of its queues ever had.
+ * Tasks that wait in it keep their order, and its clock never goes back under them.
+ */
+static __noinline void align_queue(u32 cell, u32 llc)
+{
+	struct queue_ctx *own = queue_ctx(queue_index(cell, llc));
+	u32 nr_llcs = conf.nr_llcs, i;
+	bool serves = false;
+	u64 latest;
+
+	if (!own || own->nr_cpus)
+		return;
+	latest = own->vtime_now;
+	bpf_for(i, 0, nr_llcs) {
+		struct queue_ctx *other = queue_ctx(queue_index(cell, i));
+
+		if (!other || (serves && !other->nr_cpus))
+			continue;
+		if (other->nr_cpus && !serves) {
+			serves = true;
+			latest = other->vtime_now;
+		} else if (vtime_before(latest, other->vtime_now)) {
+			latest = other->vtime_now;
+		}
+	}
+	if (!nr_queued(queue_index(cell, llc)) || vtime_before(own->vtime_now, latest))
+		own->vtime_now = latest;
+}
+
+static __noinline void align_queues(struct cs_table *table)
+{
+	u32 nr_cpu_ids = conf.nr_cpu_ids, i;
+
+	if (!table)
+		return;
+	bpf_for(i, 0, nr_cpu_ids) {
+		u32 cell = cell_of_cpu(table, i), llc = llc_of_cpu(i);
+
+		if (cell < conf.nr_cells && llc < conf.nr_llcs)
+			align_queue(cell, llc);
+	}
+}
+
 static __noinline void clear_masks(u32 index)
 {
 	struct cell_masks *entry = bpf_map_lookup_elem(&masks, &index);
@@ -212,6 +257,7 @@ int apply_table(struct cs_apply_args *args)
 	if (ensure_queues(table))
 		return CS_APPLY_NO_QUEUE;
 	build_masks(table);
+	align_queues(table);
 	/* A full barrier: the table and its masks are complete before the number that points to them. */
 	__sync_fetch_and_add(&sequence, 1);
 	note_event(CS_EVENT_TABLE, 0, next);

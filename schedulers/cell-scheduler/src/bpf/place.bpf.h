@@ -70,6 +70,8 @@ static __always_inline s32 claim_foreign(struct task_struct *p, struct task_ctx 
 {
 	const struct cpumask *mask = lendable_cpumask(table);
 
+	/* The waker's own CPU, to which a synchronous wake-up would go, is no idle one. */
+	wake_flags &= ~SCX_WAKE_SYNC;
 	if (tctx->host != tctx->cell)
 		return scx_bpf_select_cpu_and(p, prev_cpu, wake_flags, p->cpus_ptr, 0);
 	if (!mask || !(flags_of_cell(table, tctx->cell) & CS_CELL_BORROW))
@@ -111,6 +113,15 @@ static __always_inline s32 any_host_cpu(struct task_struct *p, struct task_ctx *
 	return cpu < conf.nr_cpu_ids ? (s32)cpu : prev_cpu;
 }
 
+/* Does a task wait for the CPU that executes, in a queue of ours? */
+static __always_inline bool somebody_waits_here(void)
+{
+	s32 here = bpf_get_smp_processor_id();
+	struct cpu_ctx *cctx = cpu_ctx(here);
+
+	return nr_queued(cpu_dsq(here)) || (cctx && nr_queued(cctx->queue));
+}
+
 s32 BPF_STRUCT_OPS(cell_scheduler_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flags)
 {
 	struct cs_table *table = table_in_use();
@@ -121,6 +132,12 @@ s32 BPF_STRUCT_OPS(cell_scheduler_select_cpu, struct task_struct *p, s32 prev_cp
 	if (!tctx || !table)
 		return prev_cpu;
 	refresh_cell(p, tctx, table);
+	/*
+	 * The kernel keeps a synchronous wake-up on the waker's CPU if its local queue is empty and some CPU is idle, wherever. Two tasks
+	 * that wake each other would pass by whoever waits in our queues, for ever.
+	 */
+	if ((wake_flags & SCX_WAKE_SYNC) && somebody_waits_here())
+		wake_flags &= ~SCX_WAKE_SYNC;
 	cpu = claim_own(p, table, tctx->cell, prev_cpu, wake_flags);
 	if (cpu >= 0) {
 		queue = queue_index(tctx->cell, llc_of_cpu(cpu));

@@ -175,6 +175,11 @@ static __always_inline struct task_ctx *keepable(struct task_struct *prev, const
 	/* A guest's host may have lost the CPU, and its affinity may name its own cell by now. */
 	if (tctx->host != tctx->cell || tctx->axis >= CPU_AXIS || cell_of_cpu(table, cpu) != tctx->cell)
 		return NULL;
+	if (cctx->lent_by) {
+		/* It borrowed the CPU, and a new table has given that to its cell. */
+		forgive_vtime(prev, tctx);
+		clear_lent(cctx, cpu);
+	}
 	return tctx;
 }
 
@@ -261,8 +266,11 @@ void BPF_STRUCT_OPS(cell_scheduler_dispatch, s32 cpu, struct task_struct *prev)
 	}
 	if (steal_in_cell(cell, llc))
 		return;
-	if (flags_of_cell(table, cell) & CS_CELL_LEND)
-		borrow_work(table, cell, llc, cctx, borrower(prev, cctx));
+	if ((flags_of_cell(table, cell) & CS_CELL_LEND) && borrow_work(table, cell, llc, cctx, borrower(prev, cctx)))
+		return;
+	/* Wherever it is at home: it does not pass through enqueue, and must not be left beside an idle CPU. */
+	if (prev && (prev->scx.flags & SCX_TASK_QUEUED) && passes_by_enqueue(prev))
+		scx_bpf_task_set_slice(prev, conf.borrow_slice_ns);
 }
 
 #endif /* CELL_SCHEDULER_RUN_BPF_H */

@@ -90,16 +90,6 @@ static __noinline void copy_domains(struct task_struct *p __arg_trusted, struct 
 	}
 }
 
-/*
- * May not change its CPU at the moment. For the caller's own task this is always so, which is harmless. The scx
- * headers' helper knows better but needs the kernel's configuration file, and a missing file would keep the object from
- * loading.
- */
-static __always_inline bool migration_disabled(const struct task_struct *p)
-{
-	return bpf_core_field_exists(p->migration_disabled) && p->migration_disabled;
-}
-
 static __always_inline void copy_task(struct task_struct *p, struct task_ctx *tctx, struct db_task_snapshot *out, u64 now)
 {
 	out->generation = tctx->generation;

@@ -78,6 +78,8 @@ static __always_inline s32 claim_greedy_cpu(struct task_struct *p, u32 domain, s
 
 	if (!node || !enough_waiting(domain, conf.greedy_threshold))
 		return -ENOENT;
+	/* The waker's own CPU, to which a synchronous wake-up would go, is no idle one. */
+	wake_flags &= ~SCX_WAKE_SYNC;
 	cpu = scx_bpf_select_cpu_and(p, prev_cpu, wake_flags, node, 0);
 	if (cpu >= 0 || !enough_waiting(domain, conf.greedy_threshold_x_node))
 		return cpu;
@@ -117,6 +119,14 @@ static __always_inline s32 any_home_cpu(struct task_struct *p, u32 domain)
 	return cpu < conf.nr_cpu_ids ? (s32)cpu : -ENOENT;
 }
 
+/* Does a task wait for the CPU that executes, in a queue of ours? */
+static __always_inline bool somebody_waits_here(void)
+{
+	s32 here = bpf_get_smp_processor_id();
+
+	return nr_queued(cpu_dsq(here)) || nr_queued(domain_dsq(domain_of_cpu(here)));
+}
+
 s32 BPF_STRUCT_OPS(domain_balancer_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flags)
 {
 	struct task_ctx *tctx = task_ctx(p);
@@ -127,6 +137,12 @@ s32 BPF_STRUCT_OPS(domain_balancer_select_cpu, struct task_struct *p, s32 prev_c
 		return prev_cpu;
 	settle_axis(p, tctx);
 	apply_planned_move(p, tctx, now);
+	/*
+	 * The kernel keeps a synchronous wake-up on the waker's CPU if its local queue is empty and some CPU is idle, wherever. Two tasks
+	 * that wake each other would pass by whoever waits in our queues, for ever.
+	 */
+	if ((wake_flags & SCX_WAKE_SYNC) && somebody_waits_here())
+		wake_flags &= ~SCX_WAKE_SYNC;
 
 	cpu = claim_home_cpu(p, tctx->domain, prev_cpu, wake_flags);
 	if (cpu < 0 && (wake_flags & SCX_WAKE_FORK))

@@ -108,7 +108,7 @@ static __noinline bool steal(u32 home)
 	return taken;
 }
 
-/* May prev simply go on? Not with a planned move: that needs a pass through enqueue. */
+/* May prev simply go on? Not with a planned move: that needs a pass through enqueue, which some tasks do not get. */
 static __always_inline struct task_ctx *keepable(struct task_struct *prev)
 {
 	struct task_ctx *tctx;
@@ -116,7 +116,7 @@ static __always_inline struct task_ctx *keepable(struct task_struct *prev)
 	if (!prev || !(prev->scx.flags & SCX_TASK_QUEUED))
 		return NULL;
 	tctx = task_ctx(prev);
-	if (!tctx || tctx->move_target)
+	if (!tctx || (tctx->move_target && !passes_by_enqueue(prev)))
 		return NULL;
 	/* Who goes on and on never stops. */
 	reweigh(prev, tctx);

@@ -8,8 +8,8 @@ use std::sync::atomic::Ordering;
 use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
-use nix::sys::wait::waitpid;
+use anyhow::{Context as _, Result, ensure};
+use nix::sys::wait::{WaitStatus, waitpid};
 
 use super::push_trace::trace_now;
 use crate::context::Context;
@@ -61,7 +61,8 @@ pub fn measure(context: &mut Context, cores: &[Cpus]) -> Result<Lateness> {
     let samples = SharedCounters::new(SAMPLES).context("no shared memory for the samples")?;
     let place = cores.first().and_then(|core| core.last()).copied().context("no core")?;
     let probe = sys::fork(|| probe(&samples, place)).context("cannot fork the real-time task")?;
-    waitpid(probe, None).context("the real-time task is gone")?;
+    let ended = waitpid(probe, None).context("the real-time task is gone")?;
+    ensure!(matches!(ended, WaitStatus::Exited(_, 0)), "the real-time task could not measure: {ended:?}");
     load.stop(context);
     let mut late: Vec<f64> =
         (0..SAMPLES).map(|index| samples.get(index).load(Ordering::Relaxed) as f64 / 1000.0).collect();

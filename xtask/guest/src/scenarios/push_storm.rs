@@ -75,6 +75,9 @@ pub fn run(context: &mut Context) -> Result<()> {
     ] {
         context.figure(counter, stats.counter(counter)? as f64);
     }
+    // A storm in which nobody was pushed shows nothing.
+    let arrived = stats.counter("push_arrived")?;
+    context.require_measured(arrived > 0, || "no push arrived in the whole storm".to_owned());
     drop(pools);
     // Each of the two switches of a cycle may restart it once; a second try after a race doubles that.
     scheduler.stop_after(context, 1..=1 + 4 * CYCLES)
