@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use ::cell_scheduler::stats::Metrics;
 use sched_sim::cell_scheduler::{self, Outcome};
 use sim::Config;
 use sim::bpf::{BpfScheduler, Session};
@@ -135,6 +136,17 @@ fn sensitive() -> Vec<Step> {
     vec![Step::Sleep(Dist::Uniform(MS, 3 * MS)), Step::Run(Dist::Uniform(500 * US, 1500 * US))]
 }
 
+/// Has work so seldom that its CPUs are there for others.
+fn idle() -> Vec<Step> {
+    vec![Step::Sleep(Dist::Const(50 * MS)), Step::Run(Dist::Const(10 * US))]
+}
+
+/// The first report of a run from one moment on.
+fn reported_at(run: &Run, since_ns: u64) -> &Metrics {
+    let found = run.outcome.history.iter().find(|(at, _)| *at >= since_ns);
+    &found.expect("it was reported then").1
+}
+
 #[test]
 fn a_sensitive_tenant_does_not_wait_for_a_greedy_one() {
     let scene =
@@ -153,11 +165,10 @@ fn a_sensitive_tenant_does_not_wait_for_a_greedy_one() {
 
 #[test]
 fn when_one_cell_has_all_the_work_it_has_all_the_cpus() {
-    let idle = [Step::Sleep(Dist::Const(50 * MS)), Step::Run(Dist::Const(10 * US))];
     let run = Scene::new("2l8c", 4 * S)
         .tenant("busy", 32, &hog())
-        .tenant("a", 2, &idle)
-        .tenant("b", 2, &idle)
+        .tenant("a", 2, &idle())
+        .tenant("b", 2, &idle())
         .run();
     assert!(run.report.throughput_vs_bound >= 0.97, "{}", run.report.throughput_vs_bound);
     assert!(run.outcome.metrics.borrowed_ns > 0);
@@ -165,9 +176,8 @@ fn when_one_cell_has_all_the_work_it_has_all_the_cpus() {
 
 #[test]
 fn without_borrowing_idle_cpus_stay_idle() {
-    let idle = [Step::Sleep(Dist::Const(50 * MS)), Step::Run(Dist::Const(10 * US))];
     let scene = Scene::new("2l8c", 4 * S).options(&["--no-borrowing"]);
-    let run = scene.tenant("busy", 32, &hog()).tenant("a", 2, &idle).run();
+    let run = scene.tenant("busy", 32, &hog()).tenant("a", 2, &idle()).run();
     assert_eq!((run.outcome.metrics.borrowed, run.outcome.metrics.borrowed_ns), (0, 0));
     assert!(run.report.busy_pct < 95.0, "{}", run.report.busy_pct);
 }
@@ -225,10 +235,9 @@ fn statistics_agree_with_the_model() {
 /// With demand ignored, a tenant of great weight keeps CPUs that it never uses.
 #[test]
 fn several_borrowers_share_by_weight() {
-    let idle = [Step::Sleep(Dist::Const(50 * MS)), Step::Run(Dist::Const(10 * US))];
     let run = Scene::new("2l8c", 4 * S)
         .options(&["--rebalance-threshold", "4096"])
-        .weighted("lender", 1000, 1, &idle)
+        .weighted("lender", 1000, 1, &idle())
         .weighted("heavy", 300, 32, &hog())
         .weighted("light", 100, 32, &hog())
         .run();
@@ -243,18 +252,17 @@ fn several_borrowers_share_by_weight() {
 
 /// What a member has borrowed from one moment on.
 fn borrowed_since(run: &Run, member: &str, since_ns: u64) -> f64 {
-    let then = run.outcome.history.iter().find(|(at, _)| *at >= since_ns).expect("it was reported then");
-    let [then, end] = [&then.1, &run.outcome.metrics].map(|metrics| metrics.members[member].borrowed_ns);
+    let then = reported_at(run, since_ns);
+    let [then, end] = [then, &run.outcome.metrics].map(|metrics| metrics.members[member].borrowed_ns);
     (end - then) as f64
 }
 
 /// Who borrowed for long what nobody else wanted owes next to nothing for it.
 #[test]
 fn a_late_borrower_does_not_have_everything() {
-    let idle = [Step::Sleep(Dist::Const(50 * MS)), Step::Run(Dist::Const(10 * US))];
     let run = Scene::new("1l8c", 14 * S)
         .options(&["--rebalance-threshold", "4096"])
-        .weighted("lender", 1000, 1, &idle)
+        .weighted("lender", 1000, 1, &idle())
         .weighted("early", 100, 6, &hog())
         .weighted("late", 100, 16, &hog())
         .later(10 * S, 100)
@@ -267,8 +275,7 @@ fn a_late_borrower_does_not_have_everything() {
 /// A CPU that a borrower's cell comes to own is borrowed no longer.
 #[test]
 fn what_a_cell_owns_is_not_borrowed() {
-    let idle = [Step::Sleep(Dist::Const(50 * MS)), Step::Run(Dist::Const(10 * US))];
-    let run = Scene::new("1l16c", 12 * S).tenant("idle", 1, &idle).tenant("grows", 16, &hog()).run();
+    let run = Scene::new("1l16c", 12 * S).tenant("idle", 1, &idle()).tenant("grows", 16, &hog()).run();
     let metrics = &run.outcome.metrics;
     let own = &metrics.cells[&(metrics.members["grows"].cell as u32)];
     let foreign = 16 - CpuSet::parse_list(&own.cpus).expect("a list").len();
@@ -289,11 +296,7 @@ fn a_queue_that_begins_to_serve_is_not_behind() {
         .tenant("stays", 12, &hog())
         .later(0, 1)
         .run();
-    let steals = |since_ns| {
-        let then = run.outcome.history.iter().find(|(at, _)| *at >= since_ns).expect("it was reported then");
-        run.outcome.metrics.steals - then.1.steals
-    };
-    let taken = steals(20_500 * MS);
+    let taken = run.outcome.metrics.steals - reported_at(&run, 20_500 * MS).steals;
     assert!(taken < 100, "{taken} waiting tasks taken from another cache in 3.5 s");
 }
 

@@ -282,7 +282,7 @@ fn call_with(function: i64, r1: u64, (r2, distance): (u8, i64)) -> Vec<Insn> {
     ]
 }
 
-/// What was found is kept in r5 or r9, moved by `by`, and used unless it is NULL then.
+/// What was found is in r9, is moved by `by`, and used unless it is NULL then.
 fn use_found(by: i64, offset: i32, write: bool) -> Vec<Insn> {
     let access =
         if write { plain(Op::Store64, 9, ZERO, offset, 77) } else { plain(Op::Load64, 4, 9, offset, 0) };

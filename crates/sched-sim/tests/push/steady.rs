@@ -72,6 +72,24 @@ fn no_cpu_idles_beside_waiting_work() {
     }
 }
 
+/// Tasks that sleep long before their slices end, on CPUs that are never without work: their rounds come all the same.
+#[test]
+fn cpus_without_slice_ends_make_their_rounds() {
+    let mut scene = Scene::new("1n1l4c1t", 2 * S).options(&["--wakeup-granularity-us", "1000000"]);
+    let group = scene.workload.group("short");
+    let body = vec![Step::Run(Dist::Exp(MS)), Step::Sleep(Dist::Exp(MS))];
+    let program = Program::new(&[Step::Loop(None, body)]);
+    for _ in 0..48 {
+        let task = TaskSpec { group, ..TaskSpec::new("short", std::rc::Rc::clone(&program)) };
+        scene.workload.tasks.push((task, 0));
+    }
+    let run = scene.run();
+    let busy = run.outcome.metrics.levels.iter().filter(|(name, _)| name.ends_with(" busy"));
+    let rounds: u64 = busy.map(|(_, level)| level.lb_count).sum();
+    println!("{rounds} rounds of busy CPUs in 2 s");
+    assert!(rounds >= 20, "{rounds} rounds of busy CPUs in 2 s");
+}
+
 /// Two hogs bound to each of two CPUs, the others idle: nothing can be moved, so the rounds become rare.
 #[test]
 fn rounds_that_meet_only_pinned_tasks_back_off() {

@@ -198,6 +198,8 @@ struct ap_cpu {
 	u64 overfull_since_ns;
 	/* Next time an idle CPU is kicked on behalf of this one. */
 	u64 next_kick_ns;
+	/* Next time it looks for rounds that are due without a slice having ended. */
+	u64 next_look_ns;
 	/* The request to push its running task away: see push.bpf.h. */
 	u64 request_generation;
 	u64 request_at_ns;

@@ -150,6 +150,12 @@ static __always_inline bool request_waits_for(const struct ap_cpu *cctx, const s
 	return cctx->request_state == PUSH_REQUESTED && cctx->request_generation == tctx->generation;
 }
 
+/* withdraw: the recorded task must stay where it is. */
+static __always_inline void withdraw_unmovable(const struct task_struct *p, u32 cpu)
+{
+	push_withdraw(cpu, migration_disabled(p) ? AP_STALE_MIGRATION_DISABLED : AP_STALE_AFFINITY, AP_NONE);
+}
+
 /* take, or withdraw what does not fit: the task leaves the CPU. */
 static __always_inline void push_take(struct task_ctx *tctx, u32 cpu, struct ap_cpu *cctx, bool runnable, u64 now)
 {

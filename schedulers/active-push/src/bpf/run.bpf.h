@@ -14,7 +14,7 @@
 
 #include "pull.bpf.h"
 
-/* At most this often an idle CPU is kicked for the rounds of its groups. */
+/* At most this often an idle CPU is kicked for the rounds of its groups, and a CPU between two tasks looks whether its own are due. */
 #define BALANCE_KICK_NS (1000 * 1000)
 
 /* Idle cores that are looked at for a thread that shares its core. */
@@ -99,8 +99,7 @@ void BPF_STRUCT_OPS(active_push_stopping, struct task_struct *p, bool runnable)
 	note_core(cpu, now);
 	movable = may_move(p);
 	if (runnable && !movable && request_waits_for(cctx, tctx))
-		push_withdraw(cpu, migration_disabled(p) ? AP_STALE_MIGRATION_DISABLED : AP_STALE_AFFINITY,
-			      AP_NONE);
+		withdraw_unmovable(p, cpu);
 	push_take(tctx, cpu, cctx, runnable, now);
 	taken = higher_class_here();
 	/* What waits here must not wait for the higher class. */
@@ -220,7 +219,6 @@ static __always_inline s32 misfit_target(struct task_struct *p, struct task_ctx 
 	idle = scx_bpf_get_idle_cpumask();
 	bpf_for(i, 0, conf.nr_cpu_ids) {
 		u32 other = ordered_cpu(i);
-
 		struct ap_cpu *octx = cpu_ctx(other);
 
 		/* Nobody's target yet: ticks come at the same moment everywhere, and each should find another one. */
@@ -251,7 +249,7 @@ void BPF_STRUCT_OPS(active_push_tick, struct task_struct *p)
 			scx_bpf_task_set_slice(p, 0);
 			return;
 		}
-		push_withdraw(cpu, migration_disabled(p) ? AP_STALE_MIGRATION_DISABLED : AP_STALE_AFFINITY, AP_NONE);
+		withdraw_unmovable(p, cpu);
 	}
 	if (!conf.no_push && may_move(p) && cctx->request_state == PUSH_NONE) {
 		target = spread_target(p, cpu, cctx, now);
@@ -317,6 +315,15 @@ static __always_inline void pull_or_idle(u32 cpu, struct ap_cpu *cctx)
 		cctx->idle_since_ns = 0;
 }
 
+/* At the end of a slice always. Where tasks sleep before that there may be thousands of looks a second, and now and then is enough. */
+static __always_inline bool looks_for_rounds(struct ap_cpu *cctx, const struct task_ctx *running, u64 now)
+{
+	if (!running && (s64)(now - cctx->next_look_ns) < 0)
+		return false;
+	cctx->next_look_ns = now + BALANCE_KICK_NS;
+	return true;
+}
+
 void BPF_STRUCT_OPS(active_push_dispatch, s32 cpu, struct task_struct *prev)
 {
 	struct ap_cpu *cctx = cpu_ctx(cpu);
@@ -334,7 +341,8 @@ void BPF_STRUCT_OPS(active_push_dispatch, s32 cpu, struct task_struct *prev)
 		tctx = task_ctx(prev);
 	if (tctx || nr_queued(cpu)) {
 		help_out(cpu, AP_NOT_IDLE);
-		busy_balance(cpu);
+		if (looks_for_rounds(cctx, tctx, now))
+			busy_balance(cpu);
 	}
 	if (!tctx) {
 		if (!take_own(cpu))

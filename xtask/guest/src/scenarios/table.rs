@@ -156,13 +156,13 @@ const TABLE: &[ScenarioInfo] = &[
     info(
         "13",
         "sleepers among hogs (1 ms run, 9 ms sleep), against the kernel's scheduler",
-        "each served in every 1.25 s; at least half the wakes the kernel's scheduler serves in the same boot",
+        "each served in every 1.25 s; at least half the wakes the kernel's scheduler serves in the same boot, in one of three comparisons",
         15,
     ),
     info(
         "14",
         "futex ping-pong pairs and hogs, against the kernel's scheduler",
-        "each pair progresses in every 1.25 s; at least half the kernel's turns (bound pairs) and CPU time (free ones)",
+        "each pair progresses in every 1.25 s; at least half the kernel's turns (bound pairs) and CPU time (free ones), in one of three comparisons",
         15,
     ),
     info("15", "fork/exec/exit storm, 5000 tasks", "all reaped; task contexts back to the baseline", 70),
