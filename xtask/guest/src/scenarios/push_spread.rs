@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::push_trace::{QuietWatchdog, SwitchTrace, stopper_switches, stopper_wakers};
+use super::push_trace::{QuietWatchdog, SwitchTrace, Waker, stopper_switches, stopper_wakers};
 use crate::context::{Context, Skipped};
 use crate::cpulist::{self, Cpus};
 use crate::evidence;
@@ -31,9 +31,9 @@ const LOOK: Duration = Duration::from_millis(2);
 pub struct Measured {
     /// Time until there was one hog per core, in the rounds in which that came about, ms.
     pub after_ms: Vec<f64>,
-    /// Wake-ups of stopper threads in each round, but for those by the process that changes the affinity.
+    /// Wake-ups of stopper threads in each round, but for those of changes of affinity.
     pub wakes: Vec<usize>,
-    /// Those by the process that changes the affinity.
+    /// Those of changes of affinity, by the process that makes them or by the kernel's rescuers of work queues.
     pub wakes_of_affinity: usize,
     /// How often a stopper thread got a CPU.
     pub switches: usize,
@@ -151,11 +151,10 @@ pub fn measure(context: &mut Context, who: &str, cores: &[Cpus], rounds: usize) 
         }
         let (switches, text) = trace.finish()?;
         measured.switches += stopper_switches(&switches);
-        // What this process itself wakes belongs to its calls of sched_setaffinity.
         let caller = std::process::id().cast_signed();
-        let (own, others): (Vec<i32>, Vec<i32>) =
-            stopper_wakers(&text).into_iter().partition(|&waker| waker == caller);
-        measured.wakes_of_affinity += own.len();
+        let (changes, others): (Vec<Waker>, Vec<Waker>) =
+            stopper_wakers(&text).into_iter().partition(|waker| waker.changes_affinity(caller));
+        measured.wakes_of_affinity += changes.len();
         if !others.is_empty() {
             let wakes: Vec<&str> = text.lines().filter(|line| line.contains(": sched_waking: ")).collect();
             context.keep_file(&format!("{who}-{round}-stoppers.trace"), &wakes.join("\n"));
