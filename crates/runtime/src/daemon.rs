@@ -10,7 +10,7 @@
 //! daemon.prepare()?;
 //! loop {
 //!     let ending = kernel::with_scheduler(&kernel::setup(&machine, options)?, |object| {
-//!         daemon.attached("4 domains, 8 CPUs", &Metrics::meta())?;
+//!         daemon.attached::<Metrics>("4 domains, 8 CPUs")?;
 //!         run::run(object, &machine, options, &mut daemon.live, &mut totals)
 //!     })?;
 //!     if !daemon.goes_on(&ending)? { return Ok(()) }
@@ -18,12 +18,9 @@
 //! }
 //! ```
 
-use std::io::{self, Stdout, Write};
+use std::io::{self, Stdout};
 use std::time::Duration;
 
-use scx_stats::StatsMeta;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tracing::warn;
 
@@ -31,11 +28,12 @@ use crate::args::CommonArgs;
 use crate::clock::{Clock, MonotonicClock, Periodic};
 use crate::cpu_time::CpuTime;
 use crate::exit::{self, ExitRecord, KernelExit};
+use crate::host::{Host, World};
 use crate::openmetrics::{MetricsServer, MetricsSocket};
 use crate::preflight::{self, PreflightError, Roots};
 use crate::report::report_exit;
 use crate::signals::{Shutdown, Wake};
-use crate::stats::{self, Feed, MonitorError, Printer, StatsError, StatsServer, StatsSocket};
+use crate::stats::{self, Feed, Figures, MonitorError, Printer, StatsError, StatsServer, StatsSocket};
 use crate::{priority, privileges};
 
 #[cfg(test)]
@@ -110,7 +108,8 @@ impl Daemon {
     ///
     /// # Errors
     /// [`StatsError`] when statistics cannot be served.
-    pub fn attached(&mut self, what: &str, meta: &[StatsMeta]) -> Result<(), StatsError> {
+    pub fn attached<M: Figures>(&mut self, what: &str) -> Result<(), StatsError> {
+        let meta = &M::descriptions();
         eprintln!("{} attached: {what}", self.name);
         if let Some(socket) = self.socket.take() {
             if let Err(error) = privileges::drop_after_attach() {
@@ -164,39 +163,36 @@ impl Live {
         Self { clock, shutdown, feed, printer: common.stats.map(every), cpu_time: CpuTime::default() }
     }
 
-    /// CLOCK_MONOTONIC, ns.
-    pub fn now_ns(&self) -> u64 {
-        self.clock.now_ns()
-    }
-
-    /// Sleeps until the process is to end, a client asks for statistics, or the time is over.
-    pub fn wait(&self, timeout: Duration) -> Wake {
-        self.shutdown.wait(timeout)
-    }
-
     /// The signals of this process.
     pub fn signals(&self) -> &Shutdown {
         &self.shutdown
     }
+}
 
-    /// Share of all CPUs' time that was used since the last call, percent.
-    pub fn cpu_busy_pct(&mut self) -> f64 {
+impl World for Live {
+    fn now_ns(&self) -> u64 {
+        self.clock.now_ns()
+    }
+
+    fn wait(&mut self, timeout: Duration) -> Wake {
+        self.shutdown.wait(timeout)
+    }
+
+    fn cpu_busy_pct(&mut self) -> f64 {
         self.cpu_time.busy_pct()
     }
 
-    /// Whether a client or `--stats` waits for fresh figures.
-    pub fn wants_metrics(&self) -> bool {
+    /// A client or `--stats` may wait.
+    fn wants_metrics(&self) -> bool {
         let now_ns = self.now_ns();
         let print_due = |(periodic, _): &(Periodic, _)| periodic.remaining(now_ns).is_zero();
         self.feed.requested() || self.printer.as_ref().is_some_and(print_due)
     }
+}
 
-    /// Hands figures to the clients, and lets `write` print them when `--stats` is due.
-    pub fn publish<M: Serialize>(
-        &mut self,
-        metrics: &M,
-        write: impl FnOnce(&M, &mut dyn Write) -> io::Result<()>,
-    ) {
+impl<M: Figures> Host<M> for Live {
+    /// Hands figures to the clients, and prints them when `--stats` is due.
+    fn publish(&mut self, metrics: &M) {
         if let Err(error) = self.feed.publish(metrics) {
             warn!("statistics cannot be served: {error}");
         }
@@ -204,7 +200,7 @@ impl Live {
         if let Some((periodic, printer)) = &mut self.printer
             && periodic.due(now_ns)
         {
-            printer.print(|out| write(metrics, out));
+            printer.print(|out| metrics.write(out));
         }
     }
 }
@@ -221,24 +217,18 @@ pub enum WatchError {
     Monitor(#[from] MonitorError),
 }
 
-/// `--monitor`: lets `write` print the statistics of a running scheduler to standard output every `interval`, until
-/// SIGINT or SIGTERM.
+/// `--monitor`: prints the statistics of a running scheduler to standard output every `interval`, until SIGINT or SIGTERM.
 ///
 /// # Errors
 /// As [`stats::monitor`].
-pub fn monitor<M: DeserializeOwned>(
-    name: &str,
-    common: &CommonArgs,
-    interval: Duration,
-    write: impl Fn(&M, &mut dyn Write) -> io::Result<()>,
-) -> Result<(), WatchError> {
+pub fn monitor<M: Figures>(name: &str, common: &CommonArgs, interval: Duration) -> Result<(), WatchError> {
     let shutdown = Shutdown::install().map_err(WatchError::Signals)?;
     let path = common.socket_path(name);
     stats::monitor(&path, interval, &shutdown, &mut io::stdout(), &mut |statistics, out| {
         let metrics: M = M::deserialize(statistics).map_err(|error| {
             io::Error::new(io::ErrorKind::InvalidData, format!("statistics of another version: {error}"))
         })?;
-        write(&metrics, out)
+        metrics.write(out)
     })?;
     Ok(())
 }

@@ -10,19 +10,21 @@
 //! - [`signals`], [`clock`]: stopping, waiting, and time.
 //! - [`stats`]: the statistics server and the monitor that reads it; [`openmetrics`]: the same figures over HTTP.
 //! - [`args`], [`logging`]: the command line and the log that all schedulers have in common.
-//! - [`program`], [`daemon`]: the shell around a scheduler's own work, so that a scheduler writes only its loop.
+//! - [`program`], [`daemon`]: the shell around a scheduler's own work, so that a scheduler writes only its loop; [`host`]: the
+//!   world of that loop, which a simulator puts its own into.
 //!
 //! Order in a scheduler's `main`: [`program::options`], [`logging::init`], [`daemon::Daemon::install`] (signals),
 //! [`daemon::Daemon::prepare`] (preflight, statistics socket and metrics address), load and attach,
 //! [`daemon::Daemon::attached`] (rights given up, then the servers: the first threads, because capabilities belong to threads),
 //! then the loop around
-//! [`daemon::Live::wait`].
+//! [`host::World::wait`].
 
 pub mod args;
 pub mod clock;
 pub mod cpu_time;
 pub mod daemon;
 pub mod exit;
+pub mod host;
 pub mod libbpf;
 pub mod logging;
 pub mod openmetrics;

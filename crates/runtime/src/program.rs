@@ -5,9 +5,12 @@ use std::error::Error as StdError;
 use std::process::ExitCode;
 
 use clap::Parser;
+use thiserror::Error;
 
-use crate::args::usage_line;
+use crate::args::{CommonArgs, usage_line, version_text};
+use crate::daemon::{WatchError, monitor};
 use crate::exit::{USAGE, one_line, status_of};
+use crate::stats::{Figures, StatsError, describe};
 
 /// The options of this process, or the status to end with: help goes to standard output as it is, an error is one
 /// line like every other.
@@ -23,6 +26,40 @@ pub fn options<O: Parser>(name: &str) -> Result<O, ExitCode> {
         eprintln!("{name}: {}", usage_line(&error));
         ExitCode::from(USAGE)
     })
+}
+
+/// Why a question cannot be answered. Each cause stays a link of the chain of errors: its exit status is looked up there.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum AnswerError {
+    /// The descriptions of statistics have no text.
+    #[error("{0}")]
+    Stats(#[from] StatsError),
+    /// No running scheduler tells its figures.
+    #[error("{0}")]
+    Watch(#[from] WatchError),
+}
+
+/// Answers what needs neither a machine nor rights: `version` (of the package) if it is asked for, `--help-stats` and
+/// `--monitor`. True if something was asked.
+///
+/// # Errors
+/// [`AnswerError`].
+pub fn answered<M: Figures>(
+    name: &str,
+    version: Option<&str>,
+    common: &CommonArgs,
+) -> Result<bool, AnswerError> {
+    if let Some(version) = version {
+        println!("{name} {}", version_text(version));
+    } else if common.help_stats {
+        print!("{}", describe(&M::descriptions())?);
+    } else if let Some(interval) = common.monitor {
+        monitor::<M>(name, common, interval)?;
+    } else {
+        return Ok(false);
+    }
+    Ok(true)
 }
 
 /// The status for the outcome of the work; an error is told in one line.

@@ -2,33 +2,22 @@
 //! active-push on the simulator: its object, and its own loop in virtual time.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use ::active_push::kernel;
 use ::active_push::machine::Machine;
 use ::active_push::options::Options;
-use ::active_push::run::{self, Host, Totals};
+use ::active_push::run::{self, Totals};
 use ::active_push::stats::Metrics;
 use anyhow::Result;
 use runtime::daemon::Ending;
-use runtime::exit::ExitRecord;
-use runtime::signals::Wake;
 use sim::bpf::{Session, SimObject};
 use sim::report::{Chart, Series};
 use topology::Topology;
 
-use crate::drive::{self, Attachment, Scheduler, World};
+use crate::drive::{self, Attachment, Scheduler, SimHost};
 
 /// What a run of the scheduler left behind.
-#[derive(Debug, Default)]
-pub struct Outcome {
-    /// The last statistics.
-    pub metrics: Metrics,
-    /// Virtual time and statistics, some hundred times in a run.
-    pub history: Vec<(u64, Metrics)>,
-    /// Ends by the kernel, restarts included.
-    pub exits: Vec<ExitRecord>,
-}
+pub type Outcome = drive::Outcome<Metrics>;
 
 /// The scheduler with what it has learnt.
 pub struct ActivePush {
@@ -57,9 +46,9 @@ impl Scheduler for ActivePush {
         Ok(Attachment { object: kernel::object_bytes(), setup })
     }
 
-    fn run(&mut self, object: &mut SimObject, world: &mut World) -> Result<Ending> {
+    fn run(&mut self, object: &mut SimObject, session: &Session) -> Result<Ending> {
         let machine = self.machine.as_ref().expect("prepare came first");
-        let mut host = SimHost { world, outcome: &mut self.outcome };
+        let mut host = SimHost::new(session, &mut self.outcome, ());
         Ok(run::run(object, machine, &mut host, &mut self.totals)?)
     }
 
@@ -92,35 +81,6 @@ impl Scheduler for ActivePush {
             about: "Tasks that run on the CPUs of each last-level cache or wait for one of them.".to_owned(),
             series,
         }]
-    }
-}
-
-/// Time and audience of the loop: the model's.
-struct SimHost<'a> {
-    world: &'a mut World,
-    outcome: &'a mut Outcome,
-}
-
-impl Host for SimHost<'_> {
-    fn now_ns(&self) -> u64 {
-        self.world.now_ns()
-    }
-
-    fn wait(&mut self, timeout: Duration) -> Wake {
-        self.world.wait(timeout)
-    }
-
-    fn cpu_busy_pct(&mut self) -> f64 {
-        self.world.cpu_busy_pct()
-    }
-
-    fn wants_metrics(&self) -> bool {
-        self.world.wants_figures(&self.outcome.history)
-    }
-
-    fn publish(&mut self, metrics: &Metrics) {
-        self.outcome.history.push((self.world.now_ns(), metrics.clone()));
-        self.outcome.metrics = metrics.clone();
     }
 }
 

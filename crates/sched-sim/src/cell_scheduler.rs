@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! cell-scheduler on the simulator: its object, and its own loop in virtual time over the model's cgroups.
 
-use std::time::Duration;
-
 use ::cell_scheduler::cells::{Cell, CellId, CellKey};
 use ::cell_scheduler::cgroups::{Child, Exclude, Scan, by_config};
 use ::cell_scheduler::config::Config;
@@ -15,25 +13,16 @@ use ::cell_scheduler::tenants::{Found, Tenant};
 use ::cell_scheduler::weigher::TreeNode;
 use anyhow::Result;
 use runtime::daemon::Ending;
-use runtime::exit::{ExitRecord, UsageError};
-use runtime::signals::Wake;
+use runtime::exit::UsageError;
 use sim::bpf::{Session, SimObject};
 use sim::cgroup::CgroupView;
 use sim::report::{Chart, Series};
 use topology::{CpuSet, Topology};
 
-use crate::drive::{self, Attachment, Scheduler, World};
+use crate::drive::{self, Attachment, Scheduler, SimHost};
 
 /// What a run of the scheduler left behind.
-#[derive(Debug, Default)]
-pub struct Outcome {
-    /// The last statistics.
-    pub metrics: Metrics,
-    /// Virtual time and statistics after each round, and some hundred times in between.
-    pub history: Vec<(u64, Metrics)>,
-    /// Ends by the kernel, restarts included.
-    pub exits: Vec<ExitRecord>,
-}
+pub type Outcome = drive::Outcome<Metrics>;
 
 /// What members are made of.
 enum Source {
@@ -90,9 +79,10 @@ impl Scheduler for CellScheduler {
         Ok(Attachment { object: kernel::object_bytes(), setup })
     }
 
-    fn run(&mut self, object: &mut SimObject, world: &mut World) -> Result<Ending> {
+    fn run(&mut self, object: &mut SimObject, session: &Session) -> Result<Ending> {
         let machine = self.machine.as_ref().expect("prepare came first");
-        let mut host = SimHost { world, outcome: &mut self.outcome, source: &self.source, last: None };
+        let finder = Finder { source: &self.source, last: None };
+        let mut host = SimHost::new(session, &mut self.outcome, finder);
         Ok(run::run(object, machine, &self.options, &mut host, &mut self.running)?)
     }
 
@@ -126,43 +116,20 @@ impl Scheduler for CellScheduler {
     }
 }
 
-/// Time, cgroups and audience of the loop: the model's.
-struct SimHost<'a> {
-    world: &'a mut World,
-    outcome: &'a mut Outcome,
+/// What members are made of, and what was found last.
+struct Finder<'a> {
     source: &'a Source,
     last: Option<Found>,
 }
 
-impl SimHost<'_> {
-    fn views(&self) -> Vec<CgroupView> {
-        self.world.session().with(|sim| sim.kernel.cgroup_views())
-    }
-
-    /// All cgroups but the root, as a walk through the filesystem finds them.
-    fn scan(&self) -> Scan {
-        let child = |view: CgroupView| Child {
-            path: view.path[1..].to_owned(),
-            inode: view.id,
-            weight: view.weight,
-            cpuset: cpuset(&view),
-            weight_unread: false,
-            cpuset_unread: false,
-        };
-        let below_root = self.views().into_iter().filter(|view| view.level > 0);
-        let mut children: Vec<Child> = below_root.map(child).collect();
-        children.sort_by(|a, b| a.path.cmp(&b.path));
-        Scan { children, ..Scan::default() }
-    }
-
+impl Finder<'_> {
     /// The members as they are now.
-    fn find(&self) -> Result<Found, String> {
+    fn find(&self, views: Vec<CgroupView>) -> Result<Found, String> {
         let (parent, exclude) = match self.source {
             Source::Nothing => return Ok(Found::default()),
-            Source::File(config) => return Ok(by_config(config, &self.scan())),
+            Source::File(config) => return Ok(by_config(config, &scan(views))),
             Source::Children { parent, exclude } => (parent, exclude),
         };
-        let views = self.views();
         let Some(above) = views.iter().find(|view| view.path == *parent) else {
             return Err(format!("cgroup {parent} has vanished"));
         };
@@ -171,6 +138,21 @@ impl SimHost<'_> {
         let tenants = views.iter().filter(child).map(tenant).filter(wanted).collect();
         Ok(Found { tenants, ..Found::default() })
     }
+}
+
+/// All cgroups but the root, as a walk through the filesystem finds them.
+fn scan(views: Vec<CgroupView>) -> Scan {
+    let child = |view: CgroupView| Child {
+        path: view.path[1..].to_owned(),
+        inode: view.id,
+        weight: view.weight,
+        cpuset: cpuset(&view),
+        weight_unread: false,
+        cpuset_unread: false,
+    };
+    let mut children: Vec<Child> = views.into_iter().filter(|view| view.level > 0).map(child).collect();
+    children.sort_by(|a, b| a.path.cmp(&b.path));
+    Scan { children, ..Scan::default() }
 }
 
 /// The cpuset of a cgroup, if one is set there or above.
@@ -189,42 +171,20 @@ fn tenant(view: &CgroupView) -> Tenant {
     }
 }
 
-impl Host for SimHost<'_> {
-    fn now_ns(&self) -> u64 {
-        self.world.now_ns()
-    }
-
-    fn wait(&mut self, timeout: Duration) -> Wake {
-        self.world.wait(timeout)
-    }
-
-    fn cpu_busy_pct(&mut self) -> f64 {
-        self.world.cpu_busy_pct()
-    }
-
-    fn wants_metrics(&self) -> bool {
-        self.world.wants_figures(&self.outcome.history)
-    }
-
+impl Host for SimHost<'_, Metrics, Finder<'_>> {
     fn look(&mut self, _due: bool) -> Result<Option<Found>, String> {
-        let found = self.find()?;
-        if self.last.as_ref() == Some(&found) {
+        let found = self.more.find(self.cgroups())?;
+        if self.more.last.as_ref() == Some(&found) {
             return Ok(None);
         }
-        self.last = Some(found.clone());
+        self.more.last = Some(found.clone());
         Ok(Some(found))
     }
 
     fn tree(&mut self) -> Vec<TreeNode> {
-        let mut views = self.views();
-        views.sort_by(|a, b| (a.level, &a.path).cmp(&(b.level, &b.path)));
         let parent = |view: &CgroupView| (view.level > 0).then_some(view.parent_id);
-        views.iter().map(|view| TreeNode { id: view.id, parent: parent(view), weight: view.weight }).collect()
-    }
-
-    fn publish(&mut self, metrics: &Metrics) {
-        self.outcome.history.push((self.world.now_ns(), metrics.clone()));
-        self.outcome.metrics = metrics.clone();
+        let node = |view: &CgroupView| TreeNode { id: view.id, parent: parent(view), weight: view.weight };
+        self.cgroups().iter().map(node).collect()
     }
 }
 

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! domain-balancer on the simulator: its object, and its own loop in virtual time.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use balancer::Explanation;
+use domain_balancer::cgroups::CgroupDir;
 use domain_balancer::cost::ExplainForm;
 use domain_balancer::kernel;
 use domain_balancer::machine::Machine;
@@ -12,39 +11,31 @@ use domain_balancer::options::Options;
 use domain_balancer::run::{self, Host, Totals};
 use domain_balancer::stats::Metrics;
 use runtime::daemon::Ending;
-use runtime::exit::ExitRecord;
-use runtime::signals::Wake;
 use sim::bpf::{Session, SimObject};
+use sim::cgroup::CgroupView;
 use sim::report::{Chart, Series};
 use topology::Topology;
 
-use crate::drive::{self, Attachment, Scheduler, World};
+use crate::drive::{self, Attachment, Scheduler, SimHost};
 
 /// What a run of the scheduler left behind.
-#[derive(Debug, Default)]
-pub struct Outcome {
-    /// The last statistics.
-    pub metrics: Metrics,
-    /// Virtual time and statistics after each balancing round, and some hundred times in between.
-    pub history: Vec<(u64, Metrics)>,
-    /// What each round decided and why, if the options ask for it: virtual time and explanation.
-    pub explanations: Vec<(u64, Explanation)>,
-    /// Ends by the kernel, restarts included.
-    pub exits: Vec<ExitRecord>,
-}
+pub type Outcome = drive::Outcome<Metrics>;
 
 /// The scheduler with what it has learnt.
 pub struct DomainBalancer {
     options: Options,
     machine: Option<Machine>,
     totals: Totals,
+    /// What each round decided and why, if the options ask for it.
+    explanations: Vec<Explanation>,
     outcome: Outcome,
 }
 
 impl DomainBalancer {
     /// Not attached yet.
     pub fn new(options: Options) -> Self {
-        Self { options, machine: None, totals: Totals::default(), outcome: Outcome::default() }
+        let (totals, outcome) = (Totals::default(), Outcome::default());
+        Self { options, machine: None, totals, explanations: Vec::new(), outcome }
     }
 }
 
@@ -61,9 +52,9 @@ impl Scheduler for DomainBalancer {
         Ok(Attachment { object: kernel::object_bytes(), setup })
     }
 
-    fn run(&mut self, object: &mut SimObject, world: &mut World) -> Result<Ending> {
+    fn run(&mut self, object: &mut SimObject, session: &Session) -> Result<Ending> {
         let machine = self.machine.as_ref().expect("prepare came first");
-        let mut host = SimHost { world, outcome: &mut self.outcome };
+        let mut host = SimHost::new(session, &mut self.outcome, &mut self.explanations);
         Ok(run::run(object, machine, &self.options, &mut host, &mut self.totals)?)
     }
 
@@ -94,7 +85,7 @@ impl Scheduler for DomainBalancer {
     /// The decisions that `--explain` asks for, in the form that it names.
     fn told(&self) -> Result<String> {
         let mut text = String::new();
-        for (_, explanation) in &self.outcome.explanations {
+        for explanation in &self.explanations {
             match self.options.explain {
                 Some(ExplainForm::Json) => text.push_str(&serde_json::to_string(explanation)?),
                 _ => text.push_str(&explanation.to_string()),
@@ -105,36 +96,22 @@ impl Scheduler for DomainBalancer {
     }
 }
 
-/// Time and audience of the loop: the model's.
-struct SimHost<'a> {
-    world: &'a mut World,
-    outcome: &'a mut Outcome,
-}
-
-impl Host for SimHost<'_> {
-    fn now_ns(&self) -> u64 {
-        self.world.now_ns()
-    }
-
-    fn wait(&mut self, timeout: Duration) -> Wake {
-        self.world.wait(timeout)
-    }
-
-    fn cpu_busy_pct(&mut self) -> f64 {
-        self.world.cpu_busy_pct()
-    }
-
-    fn wants_metrics(&self) -> bool {
-        self.world.wants_figures(&self.outcome.history)
+/// The model, and where decisions are kept.
+impl Host for SimHost<'_, Metrics, &mut Vec<Explanation>> {
+    /// As a walk through the filesystem finds them: none where the cpu controller is on nowhere below the root.
+    fn cgroups(&mut self) -> Vec<CgroupDir> {
+        let views = SimHost::cgroups(self);
+        let dir = |view: &CgroupView| CgroupDir {
+            id: view.id,
+            parent: (view.level > 0).then_some(view.parent_id),
+            weight: (view.level > 0 && view.controller).then_some(view.weight),
+        };
+        let dirs: Vec<CgroupDir> = views.iter().map(dir).collect();
+        if dirs.iter().any(|dir| dir.weight.is_some()) { dirs } else { Vec::new() }
     }
 
     fn explain(&mut self, explanation: &Explanation) {
-        self.outcome.explanations.push((self.world.now_ns(), explanation.clone()));
-    }
-
-    fn publish(&mut self, metrics: &Metrics) {
-        self.outcome.history.push((self.world.now_ns(), metrics.clone()));
-        self.outcome.metrics = metrics.clone();
+        self.more.push(explanation.clone());
     }
 }
 

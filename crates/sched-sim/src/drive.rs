@@ -11,9 +11,11 @@ use clap::Parser;
 use runtime::args::{CommonArgs, usage_line};
 use runtime::daemon::Ending;
 use runtime::exit::{ExitRecord, UsageError};
+use runtime::host::{Host, World};
 use runtime::setup::Setup;
 use runtime::signals::Wake;
 use sim::bpf::{BpfScheduler, Session, SimObject};
+use sim::cgroup::CgroupView;
 use sim::report::Chart;
 use topology::Topology;
 
@@ -41,11 +43,11 @@ pub trait Scheduler {
     /// What the scheduler itself would say.
     fn prepare(&mut self, now: &Topology) -> Result<Attachment>;
 
-    /// Its own loop over the object, in the time of `world`, until that ends or the kernel ends the scheduler.
+    /// Its own loop over the object, in the time of `session`, until that ends or the kernel ends the scheduler.
     ///
     /// # Errors
     /// What ends the real program.
-    fn run(&mut self, object: &mut SimObject, world: &mut World) -> Result<Ending>;
+    fn run(&mut self, object: &mut SimObject, session: &Session) -> Result<Ending>;
 
     /// Told before it is attached again.
     fn restarts(&mut self) {}
@@ -114,30 +116,59 @@ pub fn refuse_without_effect(common: &CommonArgs, more: &[(&str, bool)]) -> Resu
     }
 }
 
-/// Time and CPU accounting of the model, for the `Host` of a scheduler's loop.
-pub struct World {
+/// What a run of a scheduler with figures `M` left behind.
+#[derive(Debug)]
+pub struct Outcome<M> {
+    /// The last statistics.
+    pub metrics: M,
+    /// Virtual time and statistics after each round, and some hundred times in between.
+    pub history: Vec<(u64, M)>,
+    /// Ends by the kernel, restarts included.
+    pub exits: Vec<ExitRecord>,
+}
+
+impl<M: Default> Default for Outcome<M> {
+    fn default() -> Self {
+        Self { metrics: M::default(), history: Vec::new(), exits: Vec::new() }
+    }
+}
+
+/// The model as the world of a scheduler's loop, which keeps the figures `M`; `E` is what the scheduler's own trait of its world
+/// needs in addition.
+pub struct SimHost<'a, M, E = ()> {
     session: Session,
+    outcome: &'a mut Outcome<M>,
+    /// The addition.
+    pub more: E,
     /// Time and busy time at the last question.
     last: (u64, u64),
 }
 
-impl World {
-    fn new(session: &Session) -> Self {
-        Self { last: (session.now_ns(), 0), session: session.clone() }
+impl<'a, M, E> SimHost<'a, M, E> {
+    /// Figures are added to those of former attachments.
+    pub fn new(session: &Session, outcome: &'a mut Outcome<M>, more: E) -> Self {
+        Self { last: (session.now_ns(), 0), session: session.clone(), outcome, more }
     }
 
-    /// Virtual time, ns.
-    pub fn now_ns(&self) -> u64 {
+    /// The cgroups with what the filesystem tells of them, parents first.
+    pub fn cgroups(&self) -> Vec<CgroupView> {
+        let mut views = self.session.with(|sim| sim.kernel.cgroup_views());
+        views.sort_by(|a, b| (a.level, &a.path).cmp(&(b.level, &b.path)));
+        views
+    }
+}
+
+impl<M, E> World for SimHost<'_, M, E> {
+    fn now_ns(&self) -> u64 {
         self.session.now_ns()
     }
 
     /// Lets virtual time pass; tells the loop to end when the run is over.
-    pub fn wait(&mut self, timeout: Duration) -> Wake {
+    fn wait(&mut self, timeout: Duration) -> Wake {
         self.session.wait(timeout)
     }
 
-    /// Share of all CPUs' time that was used since the last call, percent.
-    pub fn cpu_busy_pct(&mut self) -> f64 {
+    fn cpu_busy_pct(&mut self) -> f64 {
         let (now, busy, cpus) = self.session.with(|sim| {
             let kernel = &sim.kernel;
             (kernel.now, kernel.metrics.busy_ns + kernel.metrics.rt_ns, kernel.online.len().max(1) as u64)
@@ -147,16 +178,17 @@ impl World {
         if time == 0 { 0.0 } else { (busy - before) as f64 * 100.0 / time as f64 }
     }
 
-    /// Whether it is time for further statistics behind those of `history`: fine enough for a chart, however long the
-    /// scheduler's own interval and the run.
-    pub fn wants_figures<M>(&self, history: &[(u64, M)]) -> bool {
-        let last = history.last().map_or(0, |(at, _)| *at);
+    /// Often enough for a chart, however long the scheduler's own interval and the run.
+    fn wants_metrics(&self) -> bool {
+        let last = self.outcome.history.last().map_or(0, |(at, _)| *at);
         self.now_ns() >= last + FIGURES_EVERY_NS.max(self.session.end_ns() / FIGURES)
     }
+}
 
-    /// The model itself.
-    pub fn session(&self) -> &Session {
-        &self.session
+impl<M: Clone, E> Host<M> for SimHost<'_, M, E> {
+    fn publish(&mut self, metrics: &M) {
+        self.outcome.history.push((self.now_ns(), metrics.clone()));
+        self.outcome.metrics = metrics.clone();
     }
 }
 
@@ -177,7 +209,7 @@ pub fn drive(
         let loaded = BpfScheduler::load(object, &setup, topology.nr_cpu_ids())
             .with_context(|| format!("{name} does not load on the model"))?;
         session.with(|sim| sim.attach(loaded)).with_context(|| format!("{name} cannot be attached"))?;
-        let ending = scheduler.run(&mut session.object(), &mut World::new(session));
+        let ending = scheduler.run(&mut session.object(), session);
         // A broken invariant may be what made the loop fail: it is the one to tell.
         if let Some(violation) = session.violation() {
             bail!("{violation}");

@@ -11,7 +11,7 @@ use runtime::daemon::Ending;
 use runtime::seam::BpfObject;
 use runtime::setup::Setup;
 use runtime::signals::Wake;
-use sched_sim::drive::{Attachment, Scheduler, World, drive};
+use sched_sim::drive::{Attachment, Scheduler, drive};
 use sim::Config;
 use sim::bpf::{Session, SimObject};
 use sim::kernel::Violation;
@@ -42,8 +42,8 @@ impl Scheduler for Tiny {
         Ok(Attachment { object: self.object, setup: Setup::default() })
     }
 
-    fn run(&mut self, object: &mut SimObject, world: &mut World) -> Result<Ending> {
-        while world.wait(Duration::from_millis(10)) != Wake::Shutdown {
+    fn run(&mut self, object: &mut SimObject, session: &Session) -> Result<Ending> {
+        while session.wait(Duration::from_millis(10)) != Wake::Shutdown {
             assert_eq!(object.exit_record()?, None, "it keeps no record");
         }
         Ok(Ending::Shutdown)

@@ -4,6 +4,9 @@
 mod common;
 
 use common::{MS, Run, S, Scene, US};
+use sim::program::{Program, Step};
+use sim::task::TaskSpec;
+use sim::workload::Workload;
 use sim::world::Outside;
 
 fn hotplug(cpu: usize, online: bool) -> Outside {
@@ -26,6 +29,47 @@ fn shares_follow_weights_across_domains() {
     let fairness = &run.report.fairness;
     assert_eq!(fairness.tasks, 32);
     assert!(fairness.max_error < 0.2 && fairness.mean_error < 0.12, "{fairness:?}");
+}
+
+/// CPU time of the hogs of each cgroup, s. Cgroups are named by path, weight and hogs.
+fn used_by_cgroups(machine: &str, cgroups: &[(&str, u32, usize)], words: &[&str]) -> Vec<f64> {
+    let mut workload = Workload::default();
+    for (index, (path, weight, hogs)) in cgroups.iter().enumerate() {
+        workload.cgroups.push(((*path).to_owned(), *weight));
+        let group = workload.group(path);
+        let hog =
+            TaskSpec { group, cgroup: index + 1, ..TaskSpec::new("hog", Program::new(&[Step::RunForever])) };
+        workload.tasks.extend((0..*hogs).map(|_| (hog.clone(), 0)));
+    }
+    let run = Scene { workload, ..Scene::new(machine, "hogs:1", 40 * S) }.options(words).run();
+    let used = |path: &str| {
+        run.report.groups.iter().find(|group| group.name == path).map_or(0.0, |group| group.cpu_s)
+    };
+    cgroups.iter().map(|(path, ..)| used(path)).collect()
+}
+
+#[test]
+fn shares_follow_the_weights_of_cgroups_and_not_the_number_of_tasks() {
+    // The first rounds still know nothing, and in between a domain is as even as whole tasks make it.
+    for (machine, hogs) in [("4c", 4), ("2l4c", 8)] {
+        let cgroups = [("/heavy", 300, hogs), ("/light", 100, 3 * hogs)];
+        let ratio = |words: &[&str]| {
+            let used = used_by_cgroups(machine, &cgroups, words);
+            used[0] / used[1]
+        };
+        let weighed = ratio(&["--interval", "0.5"]);
+        assert!((2.6..=3.4).contains(&weighed), "{machine}: {weighed}");
+        let not_weighed = ratio(&["--interval", "0.5", "--no-cgroups"]);
+        assert!((0.28..=0.4).contains(&not_weighed), "{machine} without cgroups: {not_weighed}");
+    }
+}
+
+#[test]
+fn shares_follow_the_weights_of_nested_cgroups() {
+    let cgroups = [("/a", 200, 0), ("/a/most", 300, 2), ("/a/least", 100, 6), ("/b", 100, 8)];
+    let used = used_by_cgroups("2c", &cgroups, &["--interval", "0.5"]);
+    let (inner, outer) = (used[1] / used[2], (used[1] + used[2]) / used[3]);
+    assert!((2.5..=3.5).contains(&inner) && (1.7..=2.3).contains(&outer), "{used:?}");
 }
 
 #[test]

@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The daemon: attachment after attachment until it is told to end, in the live world.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result};
-use runtime::daemon::{Daemon, Live};
-use runtime::signals::Wake;
+use runtime::daemon::Daemon;
 use topology::Topology;
 
 use crate::NAME;
 use crate::kernel;
 use crate::machine::Machine;
 use crate::options::Options;
-use crate::run::{self, Host, Totals};
+use crate::run::{self, Totals};
 use crate::stats::Metrics;
 
 /// Attaches and reports until SIGINT or SIGTERM.
@@ -30,9 +27,8 @@ pub fn schedule(options: &Options) -> Result<()> {
             let cpus = machine.topology.online().len();
             let levels = machine.levels.iter().map(|level| level.name.as_str()).collect::<Vec<_>>().join(" ");
             let levels = if levels.is_empty() { "none" } else { &levels };
-            daemon.attached(&format!("{cpus} CPUs, levels {levels}"), &Metrics::meta())?;
-            let mut host = LiveHost { live: &mut daemon.live };
-            Ok(run::run(object, &machine, &mut host, &mut totals)?)
+            daemon.attached::<Metrics>(&format!("{cpus} CPUs, levels {levels}"))?;
+            Ok(run::run(object, &machine, &mut daemon.live, &mut totals)?)
         })?;
         if !daemon.goes_on(&ending)? {
             return Ok(());
@@ -44,30 +40,4 @@ pub fn schedule(options: &Options) -> Result<()> {
 
 fn live_machine(options: &Options) -> Result<Machine> {
     Machine::new(Topology::live().context("cannot read the topology of this machine")?, options)
-}
-
-struct LiveHost<'a> {
-    live: &'a mut Live,
-}
-
-impl Host for LiveHost<'_> {
-    fn now_ns(&self) -> u64 {
-        self.live.now_ns()
-    }
-
-    fn wait(&mut self, timeout: Duration) -> Wake {
-        self.live.wait(timeout)
-    }
-
-    fn cpu_busy_pct(&mut self) -> f64 {
-        self.live.cpu_busy_pct()
-    }
-
-    fn wants_metrics(&self) -> bool {
-        self.live.wants_metrics()
-    }
-
-    fn publish(&mut self, metrics: &Metrics) {
-        self.live.publish(metrics, Metrics::write);
-    }
 }

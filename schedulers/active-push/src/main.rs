@@ -10,8 +10,7 @@ use active_push::machine::Machine;
 use active_push::options::Options;
 use active_push::stats::Metrics;
 use anyhow::Result;
-use runtime::daemon::monitor;
-use runtime::{args, logging, program, stats};
+use runtime::{logging, program};
 use topology::Topology;
 
 fn main() -> ExitCode {
@@ -24,16 +23,8 @@ fn main() -> ExitCode {
 }
 
 fn dispatch(options: &Options) -> Result<()> {
-    if options.version {
-        println!("{NAME} {}", args::version_text(env!("CARGO_PKG_VERSION")));
-        return Ok(());
-    }
-    if options.common.help_stats {
-        print!("{}", stats::describe(&Metrics::meta())?);
-        return Ok(());
-    }
-    if let Some(interval) = options.common.monitor {
-        monitor(NAME, &options.common, interval, |metrics: &Metrics, out| metrics.write(out))?;
+    let version = options.version.then_some(env!("CARGO_PKG_VERSION"));
+    if program::answered::<Metrics>(NAME, version, &options.common)? {
         return Ok(());
     }
     if options.dry_run {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use runtime::daemon::Ending;
+use runtime::host::Host;
 use runtime::seam::{BpfObject, SeamError};
 use runtime::signals::Wake;
 use tracing::{debug, warn};
@@ -18,20 +19,6 @@ use crate::stats::{CpuMetrics, LevelMetrics, Metrics};
 
 /// How often the loop looks whether the kernel has ended the scheduler.
 const EXIT_POLL: Duration = Duration::from_millis(100);
-
-/// Time, waiting and the audience: the world as the loop sees it. A simulator puts its own here.
-pub trait Host {
-    /// CLOCK_MONOTONIC, ns.
-    fn now_ns(&self) -> u64;
-    /// Sleeps until the process is to end, a client asks for statistics, or the time is over.
-    fn wait(&mut self, timeout: Duration) -> Wake;
-    /// Share of all CPUs' time that was used since the last call, percent.
-    fn cpu_busy_pct(&mut self) -> f64;
-    /// Whether somebody waits for fresh figures.
-    fn wants_metrics(&self) -> bool;
-    /// Takes the figures.
-    fn publish(&mut self, metrics: &Metrics);
-}
 
 /// Figures that outlive one attachment: a restart in place goes on counting.
 #[derive(Clone, Debug, Default)]
@@ -49,7 +36,7 @@ pub struct Totals {
 pub fn run(
     object: &mut dyn BpfObject,
     machine: &Machine,
-    host: &mut dyn Host,
+    host: &mut dyn Host<Metrics>,
     totals: &mut Totals,
 ) -> Result<Ending, SeamError> {
     report(object, machine, host, totals);
@@ -78,7 +65,7 @@ fn retire(object: &dyn BpfObject, totals: &mut Totals) {
     }
 }
 
-fn report(object: &dyn BpfObject, machine: &Machine, host: &mut dyn Host, totals: &Totals) {
+fn report(object: &dyn BpfObject, machine: &Machine, host: &mut dyn Host<Metrics>, totals: &Totals) {
     match metrics(object, machine, host, totals) {
         Ok(metrics) => host.publish(&metrics),
         Err(error) => warn!("no statistics this time: {error:#}"),
@@ -88,7 +75,7 @@ fn report(object: &dyn BpfObject, machine: &Machine, host: &mut dyn Host, totals
 fn metrics(
     object: &dyn BpfObject,
     machine: &Machine,
-    host: &mut dyn Host,
+    host: &mut dyn Host<Metrics>,
     totals: &Totals,
 ) -> Result<Metrics, SeamError> {
     let mut counters = totals.counters.clone();

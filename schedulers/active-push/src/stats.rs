@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
+use runtime::stats::Figures;
 use scx_stats::{Meta, StatsMeta};
 use scx_stats_derive::{Stats, stat_doc};
 use serde::{Deserialize, Serialize};
@@ -169,11 +170,6 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Descriptions of all statistics, for the server and for `--help-stats`.
-    pub fn meta() -> Vec<StatsMeta> {
-        vec![LevelMetrics::meta(), CpuMetrics::meta(), <Self as Meta>::meta()]
-    }
-
     /// Push requests that came to nothing, whatever the cause.
     pub fn stale(&self) -> u64 {
         self.stale_slept
@@ -183,38 +179,6 @@ impl Metrics {
             + self.stale_target_offline
             + self.stale_target_busy
             + self.stale_expired
-    }
-
-    /// Writes the report of `--monitor` and `--stats`.
-    ///
-    /// # Errors
-    /// As `out`.
-    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
-        self.write_totals(out)?;
-        self.write_pushes(out)?;
-        writeln!(
-            out,
-            "  level                 count   failed balanced imbalance   gained      hot no-group no-queue   pinned | requests   failed   pushed"
-        )?;
-        for (name, level) in &self.levels {
-            writeln!(
-                out,
-                "  {name:<18} {:>8} {:>8} {:>8} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8} | {:>8} {:>8} {:>8}",
-                level.lb_count,
-                level.lb_failed,
-                level.lb_balanced,
-                level.lb_imbalance,
-                level.lb_gained,
-                level.lb_hot_gained,
-                level.lb_nobusyg,
-                level.lb_nobusyq,
-                level.lb_all_pinned,
-                level.alb_count,
-                level.alb_failed,
-                level.alb_pushed,
-            )?;
-        }
-        writeln!(out)
     }
 
     fn write_totals(&self, out: &mut dyn Write) -> io::Result<()> {
@@ -277,5 +241,39 @@ impl Metrics {
             self.kicked_for_work,
             self.kicked_for_balance,
         )
+    }
+}
+
+impl Figures for Metrics {
+    fn descriptions() -> Vec<StatsMeta> {
+        vec![LevelMetrics::meta(), CpuMetrics::meta(), <Self as Meta>::meta()]
+    }
+
+    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        self.write_totals(out)?;
+        self.write_pushes(out)?;
+        writeln!(
+            out,
+            "  level                 count   failed balanced imbalance   gained      hot no-group no-queue   pinned | requests   failed   pushed"
+        )?;
+        for (name, level) in &self.levels {
+            writeln!(
+                out,
+                "  {name:<18} {:>8} {:>8} {:>8} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8} | {:>8} {:>8} {:>8}",
+                level.lb_count,
+                level.lb_failed,
+                level.lb_balanced,
+                level.lb_imbalance,
+                level.lb_gained,
+                level.lb_hot_gained,
+                level.lb_nobusyg,
+                level.lb_nobusyq,
+                level.lb_all_pinned,
+                level.alb_count,
+                level.alb_failed,
+                level.alb_pushed,
+            )?;
+        }
+        writeln!(out)
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use runtime::exit::ExitRecord;
+use runtime::stats::Figures;
 use topology::Topology;
 
 use crate::dry_run;
@@ -154,14 +155,14 @@ fn the_report_shows_levels_and_pushes() {
 
 #[test]
 fn statistics_are_described() {
-    let text = runtime::stats::describe(&Metrics::meta()).expect("consistent descriptions");
+    let text = runtime::stats::describe(&Metrics::descriptions()).expect("consistent descriptions");
     assert!(text.contains("alb_pushed") && text.contains("rescued"), "{text}");
 }
 
 #[test]
 fn the_statistics_are_metrics() {
     let figures = Metrics { push_arrived: 3, ..Default::default() };
-    let text = runtime::openmetrics::text(crate::NAME, &Metrics::meta(), &figures).expect("metrics");
+    let text = runtime::openmetrics::text(crate::NAME, &Metrics::descriptions(), &figures).expect("metrics");
     for line in ["# TYPE active_push_nr_tasks gauge", "active_push_push_arrived_total 3"] {
         assert!(text.lines().any(|found| found == line), "{line} is missing in {text}");
     }

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The daemon: attachment after attachment until it is told to end, in the live world.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result};
 use runtime::daemon::{Daemon, Live};
-use runtime::signals::Wake;
+use runtime::host::With;
 use topology::Topology;
 
 use crate::NAME;
@@ -34,8 +32,8 @@ pub fn schedule(options: &Options) -> Result<()> {
         let ending = kernel::with_scheduler(&kernel::setup(&machine, options)?, |object| {
             let cpus = machine.topology.online().len();
             let blocks = machine.blocks.len();
-            daemon.attached(&format!("{cpus} CPUs, {blocks} caches"), &Metrics::meta())?;
-            let mut host = LiveHost { live: &mut daemon.live, finder: &mut finder };
+            daemon.attached::<Metrics>(&format!("{cpus} CPUs, {blocks} caches"))?;
+            let mut host = With { host: &mut daemon.live, more: &mut finder };
             Ok(run::run(object, &machine, options, &mut host, &mut running)?)
         })?;
         if !daemon.goes_on(&ending)? {
@@ -51,42 +49,16 @@ fn live_machine(options: &Options) -> Result<Machine> {
     Machine::new(topology, options.max_cpus_per_queue)
 }
 
-/// The live world.
-struct LiveHost<'a> {
-    live: &'a mut Live,
-    finder: &'a mut Finder,
-}
-
-impl Host for LiveHost<'_> {
-    fn now_ns(&self) -> u64 {
-        self.live.now_ns()
-    }
-
-    fn wait(&mut self, timeout: Duration) -> Wake {
-        self.live.wait(timeout)
-    }
-
-    fn cpu_busy_pct(&mut self) -> f64 {
-        self.live.cpu_busy_pct()
-    }
-
-    fn wants_metrics(&self) -> bool {
-        self.live.wants_metrics()
-    }
-
+impl Host for With<'_, Live, &mut Finder> {
     fn reload(&mut self) -> Result<(), String> {
-        self.finder.reload()
+        self.more.reload()
     }
 
     fn look(&mut self, due: bool) -> Result<Option<Found>, String> {
-        self.finder.look(due)
+        self.more.look(due)
     }
 
     fn tree(&mut self) -> Vec<TreeNode> {
-        self.finder.tree()
-    }
-
-    fn publish(&mut self, metrics: &Metrics) {
-        self.live.publish(metrics, |metrics, out| metrics.write(out));
+        self.more.tree()
     }
 }

@@ -10,9 +10,8 @@ use cell_scheduler::dry_run;
 use cell_scheduler::machine::Machine;
 use cell_scheduler::options::Options;
 use cell_scheduler::stats::Metrics;
-use runtime::daemon::monitor;
 use runtime::exit::UsageError;
-use runtime::{args, logging, program, stats};
+use runtime::{logging, program};
 use topology::Topology;
 
 fn main() -> ExitCode {
@@ -25,16 +24,8 @@ fn main() -> ExitCode {
 }
 
 fn dispatch(options: &Options) -> Result<()> {
-    if options.version {
-        println!("{NAME} {}", args::version_text(env!("CARGO_PKG_VERSION")));
-        return Ok(());
-    }
-    if options.common.help_stats {
-        print!("{}", stats::describe(&Metrics::meta())?);
-        return Ok(());
-    }
-    if let Some(interval) = options.common.monitor {
-        monitor(NAME, &options.common, interval, |metrics: &Metrics, out| metrics.write(out))?;
+    let version = options.version.then_some(env!("CARGO_PKG_VERSION"));
+    if program::answered::<Metrics>(NAME, version, &options.common)? {
         return Ok(());
     }
     options.check()?;

@@ -23,16 +23,8 @@ use crate::weigher::TreeNode;
 /// How often the loop looks whether the kernel has ended the scheduler and whether cgroups have changed.
 const POLL: Duration = Duration::from_millis(100);
 
-/// Time, waiting, cgroups and the audience: the world as the loop sees it. A simulator puts its own here.
-pub trait Host {
-    /// CLOCK_MONOTONIC, ns.
-    fn now_ns(&self) -> u64;
-    /// Sleeps until the process is to end, a client asks for statistics, or the time is over.
-    fn wait(&mut self, timeout: Duration) -> Wake;
-    /// Share of all CPUs' time that was used since the last call, percent.
-    fn cpu_busy_pct(&mut self) -> f64;
-    /// Whether somebody waits for fresh figures.
-    fn wants_metrics(&self) -> bool;
+/// The world as the loop sees it, with its cgroups. A simulator puts its own here.
+pub trait Host: runtime::host::Host<Metrics> {
     /// Reads the configuration again if somebody has asked for that since the last call.
     ///
     /// # Errors
@@ -48,8 +40,6 @@ pub trait Host {
     fn look(&mut self, due: bool) -> Result<Option<Found>, String>;
     /// The whole hierarchy of cgroups with its weights, parents first; empty if there is none.
     fn tree(&mut self) -> Vec<TreeNode>;
-    /// Takes the figures.
-    fn publish(&mut self, metrics: &Metrics);
     /// Tells the operator a line.
     fn warn(&mut self, line: &str) {
         warn!("{line}");

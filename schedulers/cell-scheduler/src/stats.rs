@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
+use runtime::stats::Figures;
 use scx_stats::{Meta, StatsMeta};
 use scx_stats_derive::{Stats, stat_doc};
 use serde::{Deserialize, Serialize};
@@ -196,17 +197,14 @@ pub struct Metrics {
     pub members: BTreeMap<String, MemberMetrics>,
 }
 
-impl Metrics {
-    /// Descriptions of all statistics, for the server and for `--help-stats`.
-    pub fn meta() -> Vec<StatsMeta> {
+impl Metrics {}
+
+impl Figures for Metrics {
+    fn descriptions() -> Vec<StatsMeta> {
         vec![CellMetrics::meta(), MemberMetrics::meta(), <Self as Meta>::meta()]
     }
 
-    /// Writes the report of `--monitor` and `--stats`.
-    ///
-    /// # Errors
-    /// As `out`.
-    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(
             out,
             "round {}  cpu {:.1}%  tasks {}  cells {} members {}  sequence {}",

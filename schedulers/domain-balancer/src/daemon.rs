@@ -2,12 +2,11 @@
 //! The daemon: attachment after attachment until it is told to end, in the live world.
 
 use std::io::{self, Stdout};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use balancer::Explanation;
 use runtime::daemon::{Daemon, Live};
-use runtime::signals::Wake;
+use runtime::host::With;
 use runtime::stats::Printer;
 use topology::Topology;
 
@@ -30,16 +29,13 @@ pub fn schedule(options: &Options) -> Result<()> {
     let mut machine = Machine::new(live_topology()?, &options.domains, options.max_cpus_per_domain)?;
     daemon.prepare()?;
     let mut totals = Totals::default();
-    let mut explain_printer = Printer::new(io::stdout());
+    let mut printer = Printer::new(io::stdout());
     loop {
         let ending = kernel::with_scheduler(&kernel::setup(&machine, options)?, |object| {
             let cpus = machine.topology.online().len();
-            daemon.attached(&format!("{} domains, {cpus} CPUs", machine.domains.len()), &Metrics::meta())?;
-            let mut host = LiveHost {
-                live: &mut daemon.live,
-                explain_form: options.explain,
-                explain_printer: &mut explain_printer,
-            };
+            daemon.attached::<Metrics>(&format!("{} domains, {cpus} CPUs", machine.domains.len()))?;
+            let explaining = Explaining { form: options.explain, printer: &mut printer };
+            let mut host = With { host: &mut daemon.live, more: explaining };
             Ok(run::run(object, &machine, options, &mut host, &mut totals)?)
         })?;
         if !daemon.goes_on(&ending)? {
@@ -57,46 +53,25 @@ fn live_topology() -> Result<Topology> {
     Topology::live().context("cannot read the topology of this machine")
 }
 
-/// The live world, and where decisions are told.
-struct LiveHost<'a> {
-    live: &'a mut Live,
-    explain_form: Option<ExplainForm>,
-    explain_printer: &'a mut Printer<Stdout>,
+/// Where decisions are told, and how.
+struct Explaining<'a> {
+    form: Option<ExplainForm>,
+    printer: &'a mut Printer<Stdout>,
 }
 
-impl Host for LiveHost<'_> {
-    fn now_ns(&self) -> u64 {
-        self.live.now_ns()
-    }
-
-    fn wait(&mut self, timeout: Duration) -> Wake {
-        self.live.wait(timeout)
-    }
-
-    fn cpu_busy_pct(&mut self) -> f64 {
-        self.live.cpu_busy_pct()
-    }
-
+impl Host for With<'_, Live, Explaining<'_>> {
     fn cgroups(&mut self) -> Vec<CgroupDir> {
         cgroups::live()
     }
 
-    fn wants_metrics(&self) -> bool {
-        self.live.wants_metrics()
-    }
-
     fn explain(&mut self, explanation: &Explanation) {
-        let form = self.explain_form;
-        self.explain_printer.print(|out| match form {
+        let form = self.more.form;
+        self.more.printer.print(|out| match form {
             Some(ExplainForm::Json) => {
                 serde_json::to_writer(&mut *out, explanation)?;
                 writeln!(out)
             }
             _ => writeln!(out, "{explanation}"),
         });
-    }
-
-    fn publish(&mut self, metrics: &Metrics) {
-        self.live.publish(metrics, |metrics, out| metrics.write(out));
     }
 }

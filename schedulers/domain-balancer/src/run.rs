@@ -25,24 +25,12 @@ use crate::weigher::Weigher;
 /// How often the loop looks whether the kernel has ended the scheduler.
 const EXIT_POLL: Duration = Duration::from_millis(100);
 
-/// Time, waiting and the audience: the world as the loop sees it. A simulator puts its own here.
-pub trait Host {
-    /// CLOCK_MONOTONIC, ns.
-    fn now_ns(&self) -> u64;
-    /// Sleeps until the process is to end, a client asks for statistics, or the time is over.
-    fn wait(&mut self, timeout: Duration) -> Wake;
-    /// Share of all CPUs' time that was used since the last call, percent.
-    fn cpu_busy_pct(&mut self) -> f64;
+/// The world as the loop sees it, with its cgroups and those who want to know why. A simulator puts its own here.
+pub trait Host: runtime::host::Host<Metrics> {
     /// The cgroups with their weights, parents first; empty where there are none or none counts.
-    fn cgroups(&mut self) -> Vec<CgroupDir> {
-        Vec::new()
-    }
-    /// Whether somebody waits for fresh figures.
-    fn wants_metrics(&self) -> bool;
+    fn cgroups(&mut self) -> Vec<CgroupDir>;
     /// Tells what a round decided, if it was asked to.
     fn explain(&mut self, explanation: &Explanation);
-    /// Takes the figures.
-    fn publish(&mut self, metrics: &Metrics);
 }
 
 /// Figures that outlive one attachment: a restart in place goes on counting.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
+use runtime::stats::Figures;
 use scx_stats::{Meta, StatsMeta};
 use scx_stats_derive::{Stats, stat_doc};
 use serde::{Deserialize, Serialize};
@@ -131,11 +132,6 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Descriptions of all statistics, for the server and for `--help-stats`.
-    pub fn meta() -> Vec<StatsMeta> {
-        vec![DomainMetrics::meta(), CgroupMetrics::meta(), <Self as Meta>::meta()]
-    }
-
     /// Load of the fullest domain minus that of the emptiest, over the mean; 0 for an idle machine.
     pub fn spread(&self) -> f64 {
         let loads: Vec<f64> = self.domains.values().map(|domain| domain.load).collect();
@@ -147,12 +143,14 @@ impl Metrics {
         let min = loads.iter().copied().fold(f64::INFINITY, f64::min);
         (max - min) / mean
     }
+}
 
-    /// Writes the report of `--monitor` and `--stats`.
-    ///
-    /// # Errors
-    /// As `out`.
-    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+impl Figures for Metrics {
+    fn descriptions() -> Vec<StatsMeta> {
+        vec![DomainMetrics::meta(), CgroupMetrics::meta(), <Self as Meta>::meta()]
+    }
+
+    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(
             out,
             "round {}  cpu {:.1}%  tasks {} runnable {}  spread {:.2}{}",

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use runtime::exit::ExitRecord;
+use runtime::stats::Figures;
 use topology::Topology;
 
 use crate::dry_run;
@@ -231,7 +232,8 @@ fn the_report_shows_every_domain_and_its_moves() {
 
 #[test]
 fn statistics_are_described() {
-    let text = runtime::stats::describe(&crate::stats::Metrics::meta()).expect("consistent descriptions");
+    let text =
+        runtime::stats::describe(&crate::stats::Metrics::descriptions()).expect("consistent descriptions");
     assert!(text.contains("applied") && text.contains("moved_in"), "{text}");
 }
 
@@ -282,8 +284,8 @@ fn cgroups_have_their_load_in_the_statistics() {
 #[test]
 fn the_statistics_are_metrics() {
     let figures = crate::stats::Metrics { applied: 3, ..Default::default() };
-    let text =
-        runtime::openmetrics::text(crate::NAME, &crate::stats::Metrics::meta(), &figures).expect("metrics");
+    let text = runtime::openmetrics::text(crate::NAME, &crate::stats::Metrics::descriptions(), &figures)
+        .expect("metrics");
     for line in ["# TYPE domain_balancer_nr_tasks gauge", "domain_balancer_applied_total 3"] {
         assert!(text.lines().any(|found| found == line), "{line} is missing in {text}");
     }

@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The status for an outcome. An `ExitCode` says its number only by its debug text.
 
+use std::io::{self, Write};
+
+use scx_stats::{Meta, StatsMeta};
+use scx_stats_derive::Stats;
+use serde::{Deserialize, Serialize};
+
 use super::*;
 use crate::daemon::StartError;
 use crate::exit::{FAILURE, STATS_SOCKET, UsageError};
@@ -20,6 +26,40 @@ fn success_is_zero_and_every_error_has_its_documented_status() {
     assert_eq!(shown(end("test", Err(bad))), shown(ExitCode::from(USAGE)));
     let broken: Boxed = std::io::Error::other("broken").into();
     assert_eq!(shown(end("test", Err(broken))), shown(ExitCode::from(FAILURE)));
+}
+
+/// Figures of a scheduler that nobody wrote.
+#[derive(Serialize, Deserialize, Stats)]
+#[stat(top)]
+struct Nothing {
+    #[stat(desc = "Of nothing")]
+    count: u64,
+}
+
+impl Figures for Nothing {
+    fn descriptions() -> Vec<StatsMeta> {
+        vec![Self::meta()]
+    }
+
+    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "{}", self.count)
+    }
+}
+
+#[derive(Parser)]
+struct Options {
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+#[test]
+fn only_what_needs_no_machine_is_answered_at_once() {
+    let common =
+        |words: &[&str]| Options::parse_from(std::iter::once("test").chain(words.iter().copied())).common;
+    let answered = |version, common: &CommonArgs| answered::<Nothing>("test", version, common);
+    assert!(!answered(None, &common(&[])).expect("nothing was asked"));
+    assert!(answered(Some("1"), &common(&[])).expect("a version"));
+    assert!(answered(None, &common(&["--help-stats"])).expect("descriptions"));
 }
 
 #[test]

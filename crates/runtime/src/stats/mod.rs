@@ -23,6 +23,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use scx_stats::{StatsMeta, StatsServerData};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tracing::info;
 
@@ -32,6 +34,18 @@ pub use server::StatsServer;
 pub use socket::StatsSocket;
 
 use crate::exit;
+
+/// The figures of a scheduler: what clients get, and the text for people.
+pub trait Figures: Serialize + DeserializeOwned {
+    /// Descriptions of all of them, for the server and for `--help-stats`.
+    fn descriptions() -> Vec<StatsMeta>;
+
+    /// Writes the report of `--monitor` and `--stats`.
+    ///
+    /// # Errors
+    /// As `out`.
+    fn write(&self, out: &mut dyn Write) -> io::Result<()>;
+}
 
 /// Why statistics cannot be served.
 #[derive(Debug, Error)]

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use bytemuck::Zeroable;
 use runtime::exit::ExitRecord;
+use runtime::host::{Host, World};
 use runtime::seam::{BpfObject, Entry, SeamError};
 use runtime::signals::Wake;
 
 use crate::kernel::abi;
-use crate::run::Host;
 use crate::stats::Metrics;
 
 /// Counters by index; what is not named is 0.
@@ -97,7 +97,7 @@ impl ManualHost {
     }
 }
 
-impl Host for ManualHost {
+impl World for ManualHost {
     fn now_ns(&self) -> u64 {
         0
     }
@@ -114,7 +114,9 @@ impl Host for ManualHost {
     fn wants_metrics(&self) -> bool {
         true
     }
+}
 
+impl Host<Metrics> for ManualHost {
     fn publish(&mut self, metrics: &Metrics) {
         self.published.push(metrics.clone());
     }

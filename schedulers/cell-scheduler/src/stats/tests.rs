@@ -20,7 +20,7 @@ fn sample() -> Metrics {
 
 #[test]
 fn every_statistic_is_described() {
-    let text = runtime::stats::describe(&Metrics::meta()).expect("descriptions fit together");
+    let text = runtime::stats::describe(&Metrics::descriptions()).expect("descriptions fit together");
     for name in
         ["nr_tasks", "sequence", "lent_ns", "wait_p99_us", "violations", "drained", "unmet", "weight_errors"]
     {
@@ -50,7 +50,7 @@ fn the_report_names_cells_and_members() {
 
 #[test]
 fn they_are_metrics() {
-    let text = runtime::openmetrics::text(crate::NAME, &Metrics::meta(), &sample()).expect("metrics");
+    let text = runtime::openmetrics::text(crate::NAME, &Metrics::descriptions(), &sample()).expect("metrics");
     for line in [
         "# TYPE cell_scheduler_nr_tasks gauge",
         "cell_scheduler_round_total 7",

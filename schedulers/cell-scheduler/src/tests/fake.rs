@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytemuck::Zeroable;
 use runtime::exit::ExitRecord;
+use runtime::host::World;
 use runtime::seam::{BpfObject, Entry, SeamError};
 use runtime::signals::Wake;
 
@@ -325,7 +326,7 @@ impl ManualHost {
     }
 }
 
-impl Host for ManualHost {
+impl World for ManualHost {
     fn now_ns(&self) -> u64 {
         now_ns()
     }
@@ -344,7 +345,15 @@ impl Host for ManualHost {
     fn wants_metrics(&self) -> bool {
         false
     }
+}
 
+impl runtime::host::Host<Metrics> for ManualHost {
+    fn publish(&mut self, metrics: &Metrics) {
+        self.published.push(metrics.clone());
+    }
+}
+
+impl Host for ManualHost {
     fn reload(&mut self) -> Result<(), String> {
         match self.reloads.first() {
             Some((at_ns, _)) if *at_ns <= now_ns() => Err(self.reloads.remove(0).1),
@@ -362,10 +371,6 @@ impl Host for ManualHost {
 
     fn tree(&mut self) -> Vec<TreeNode> {
         self.tree.clone()
-    }
-
-    fn publish(&mut self, metrics: &Metrics) {
-        self.published.push(metrics.clone());
     }
 
     fn warn(&mut self, line: &str) {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use balancer::Explanation;
 use bytemuck::Zeroable;
 use runtime::exit::ExitRecord;
+use runtime::host::World;
 use runtime::seam::{BpfObject, Entry, SeamError};
 use runtime::signals::Wake;
 
@@ -276,7 +277,7 @@ impl ManualHost {
     }
 }
 
-impl Host for ManualHost {
+impl World for ManualHost {
     fn now_ns(&self) -> u64 {
         now_ns()
     }
@@ -291,19 +292,23 @@ impl Host for ManualHost {
         100.0
     }
 
+    fn wants_metrics(&self) -> bool {
+        false
+    }
+}
+
+impl runtime::host::Host<Metrics> for ManualHost {
+    fn publish(&mut self, metrics: &Metrics) {
+        self.published.push(metrics.clone());
+    }
+}
+
+impl Host for ManualHost {
     fn cgroups(&mut self) -> Vec<CgroupDir> {
         if now_ns() < self.cgroups_end_ns { self.cgroups.clone() } else { Vec::new() }
     }
 
-    fn wants_metrics(&self) -> bool {
-        false
-    }
-
     fn explain(&mut self, explanation: &Explanation) {
         self.explained.push(explanation.clone());
-    }
-
-    fn publish(&mut self, metrics: &Metrics) {
-        self.published.push(metrics.clone());
     }
 }
