@@ -145,6 +145,8 @@ fn measure(
     let llcs: Vec<Cpus> = evidence::llcs()?.into_iter().map(|llc| llc.cpus).collect();
     let (begin, length) = (Instant::now(), Duration::from_secs(scenario.seconds));
     let mut release = scenario.release_s.map(Duration::from_secs);
+    // For the whole run, somebody is bound.
+    let bound = release.is_none() && masks.iter().any(Option::is_some);
     let (mut applied_before, mut outside, mut last) = (0, 0, Vec::new());
     while begin.elapsed() < length {
         context.sleep(SAMPLE);
@@ -153,13 +155,18 @@ fn measure(
             applied_before = scheduler.stats(context)?.counter("applied")?;
             pool.set_affinity(&evidence::online()?)?;
         }
+        let at_end = begin.elapsed() + LAST >= length;
+        // Each look takes time from somebody: none that tells nothing.
+        if !bound && !at_end {
+            continue;
+        }
         let cpus = pool.cpus()?;
-        if scenario.release_s.is_none() {
+        if bound {
             let is_outside =
                 |(cpu, mask): (&usize, &Option<Cpus>)| mask.as_ref().is_some_and(|mask| !mask.contains(cpu));
             outside += cpus.iter().zip(masks).filter(|&pair| is_outside(pair)).count();
         }
-        if begin.elapsed() + LAST >= length {
+        if at_end {
             last.push(evidence::count_per_domain(&llcs, &cpus));
         }
     }
