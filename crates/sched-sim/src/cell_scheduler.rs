@@ -122,14 +122,15 @@ struct Finder<'a> {
     last: Option<Found>,
 }
 
-impl Finder<'_> {
+impl SimHost<'_, Metrics, Finder<'_>> {
     /// The members as they are now.
-    fn find(&self, views: Vec<CgroupView>) -> Result<Found, String> {
-        let (parent, exclude) = match self.source {
+    fn find(&self) -> Result<Found, String> {
+        let (parent, exclude) = match self.more.source {
             Source::Nothing => return Ok(Found::default()),
-            Source::File(config) => return Ok(by_config(config, &scan(views))),
+            Source::File(config) => return Ok(by_config(config, &scan(self.cgroups()))),
             Source::Children { parent, exclude } => (parent, exclude),
         };
+        let views = self.cgroups();
         let Some(above) = views.iter().find(|view| view.path == *parent) else {
             return Err(format!("cgroup {parent} has vanished"));
         };
@@ -173,7 +174,7 @@ fn tenant(view: &CgroupView) -> Tenant {
 
 impl Host for SimHost<'_, Metrics, Finder<'_>> {
     fn look(&mut self, _due: bool) -> Result<Option<Found>, String> {
-        let found = self.more.find(self.cgroups())?;
+        let found = self.find()?;
         if self.more.last.as_ref() == Some(&found) {
             return Ok(None);
         }
@@ -182,8 +183,7 @@ impl Host for SimHost<'_, Metrics, Finder<'_>> {
     }
 
     fn tree(&mut self) -> Vec<TreeNode> {
-        let parent = |view: &CgroupView| (view.level > 0).then_some(view.parent_id);
-        let node = |view: &CgroupView| TreeNode { id: view.id, parent: parent(view), weight: view.weight };
+        let node = |view: &CgroupView| TreeNode { id: view.id, parent: view.parent(), weight: view.weight };
         self.cgroups().iter().map(node).collect()
     }
 }

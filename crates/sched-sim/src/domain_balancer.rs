@@ -103,8 +103,8 @@ impl Host for SimHost<'_, Metrics, &mut Vec<Explanation>> {
         let views = SimHost::cgroups(self);
         let dir = |view: &CgroupView| CgroupDir {
             id: view.id,
-            parent: (view.level > 0).then_some(view.parent_id),
-            weight: (view.level > 0 && view.controller).then_some(view.weight),
+            parent: view.parent(),
+            weight: view.parent().filter(|_| view.controller).map(|_| view.weight),
         };
         let dirs: Vec<CgroupDir> = views.iter().map(dir).collect();
         if dirs.iter().any(|dir| dir.weight.is_some()) { dirs } else { Vec::new() }

@@ -117,7 +117,7 @@ pub fn refuse_without_effect(common: &CommonArgs, more: &[(&str, bool)]) -> Resu
 }
 
 /// What a run of a scheduler with figures `M` left behind.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Outcome<M> {
     /// The last statistics.
     pub metrics: M,
@@ -125,12 +125,6 @@ pub struct Outcome<M> {
     pub history: Vec<(u64, M)>,
     /// Ends by the kernel, restarts included.
     pub exits: Vec<ExitRecord>,
-}
-
-impl<M: Default> Default for Outcome<M> {
-    fn default() -> Self {
-        Self { metrics: M::default(), history: Vec::new(), exits: Vec::new() }
-    }
 }
 
 /// The model as the world of a scheduler's loop, which keeps the figures `M`; `E` is what the scheduler's own trait of its world

@@ -100,6 +100,13 @@ pub struct CgroupView {
     pub tasks: usize,
 }
 
+impl CgroupView {
+    /// Kernel id of the parent; `None` for the root.
+    pub fn parent(&self) -> Option<u64> {
+        (self.level > 0).then_some(self.parent_id)
+    }
+}
+
 /// Why a change of cgroups is refused.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum CgroupError {

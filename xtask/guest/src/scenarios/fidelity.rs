@@ -155,9 +155,9 @@ fn measure(
             applied_before = scheduler.stats(context)?.counter("applied")?;
             pool.set_affinity(&evidence::online()?)?;
         }
-        let at_end = begin.elapsed() + LAST >= length;
+        let at_end = || begin.elapsed() + LAST >= length;
         // Each look takes time from somebody: none that tells nothing.
-        if !bound && !at_end {
+        if !bound && !at_end() {
             continue;
         }
         let cpus = pool.cpus()?;
@@ -166,7 +166,7 @@ fn measure(
                 |(cpu, mask): (&usize, &Option<Cpus>)| mask.as_ref().is_some_and(|mask| !mask.contains(cpu));
             outside += cpus.iter().zip(masks).filter(|&pair| is_outside(pair)).count();
         }
-        if at_end {
+        if at_end() {
             last.push(evidence::count_per_domain(&llcs, &cpus));
         }
     }

@@ -140,23 +140,29 @@ pub struct Waker {
     pub comm: String,
     /// Its pid; 0 for an idle CPU.
     pub pid: i32,
+    /// Whether the stopper thread is that of the CPU it ran on itself.
+    pub own_cpu: bool,
 }
 
 impl Waker {
     /// Whether it did so to change an affinity: `caller` is the process that changes those of the tasks looked at, and a
-    /// rescuer binds itself to the CPU whose work nobody does (kernel `worker_attach_to_pool`), which happens where all is slow.
+    /// rescuer binds itself to the CPU whose work nobody does (kernel `worker_attach_to_pool`), which happens where all is slow:
+    /// it runs then, so its own CPU's stopper takes it away. Balancing takes from another CPU.
     pub fn changes_affinity(&self, caller: i32) -> bool {
-        self.pid == caller || self.comm.starts_with(RESCUER)
+        self.pid == caller || (self.own_cpu && self.comm.starts_with(RESCUER))
     }
 }
 
 /// Who woke a stopper thread, once for each time.
 pub fn stopper_wakers(trace: &str) -> Vec<Waker> {
     let waker = |line: &str| {
-        let (head, _) = line.split_once(": sched_waking: comm=migration/")?;
+        let (head, stopper) = line.split_once(": sched_waking: comm=migration/")?;
         // `name-PID [CPU] flags time`; a name may hold minus signs.
-        let (comm, pid) = head.split_once('[')?.0.trim().rsplit_once('-')?;
-        Some(Waker { comm: comm.to_owned(), pid: pid.parse().ok()? })
+        let (who, rest) = head.split_once('[')?;
+        let (comm, pid) = who.trim().rsplit_once('-')?;
+        let cpu: usize = rest.split_once(']')?.0.parse().ok()?;
+        let own_cpu = stopper.split(' ').next()?.parse() == Ok(cpu);
+        Some(Waker { comm: comm.to_owned(), pid: pid.parse().ok()?, own_cpu })
     };
     trace.lines().filter_map(waker).collect()
 }
@@ -213,14 +219,15 @@ mod tests {
     fn wakers_of_stoppers_are_told_apart() {
         let text = "  my-hog-71      [003] d..4.    12.5: sched_waking: comm=migration/3 pid=30 prio=0 target_cpu=003\n \
                     <idle>-0       [005] d.s4.    12.6: sched_waking: comm=migration/1 pid=20 prio=0 target_cpu=001\n \
-             kworker/R-mm_pe-13    [003] d..4.    12.7: sched_waking: comm=migration/3 pid=48 prio=0 target_cpu=003\n";
+             kworker/R-mm_pe-13    [003] d..4.    12.7: sched_waking: comm=migration/3 pid=48 prio=0 target_cpu=003\n \
+             kworker/R-mm_pe-13    [003] d..4.    12.8: sched_waking: comm=migration/2 pid=24 prio=0 target_cpu=002\n";
         let wakers = stopper_wakers(text);
         let pids: Vec<i32> = wakers.iter().map(|waker| waker.pid).collect();
-        assert_eq!(pids, [71, 0, 13]);
+        assert_eq!(pids, [71, 0, 13, 13]);
         assert_eq!(wakers[0].comm, "my-hog");
         let change = |caller| wakers.iter().map(|waker| waker.changes_affinity(caller)).collect::<Vec<_>>();
-        assert_eq!(change(71), [true, false, true]);
-        assert_eq!(change(1), [false, false, true]);
+        assert_eq!(change(71), [true, false, true, false]);
+        assert_eq!(change(1), [false, false, true, false]);
         assert_eq!(stopper_wakers(OUT), []);
     }
 
