@@ -156,10 +156,11 @@ fn swap(step: &Step) -> [u8; 8] {
     insn(code, step.dst, 0, 0, width)
 }
 
-fn jump(step: &Step, remaining: usize) -> [u8; 8] {
+/// A jump over as many instructions as the next `skip` steps have, at most over what `following` has.
+fn jump(step: &Step, following: &[Vec<[u8; 8]>]) -> [u8; 8] {
     const OPS: [u8; 12] = [0x10, 0x20, 0x30, 0x40, 0x50, 0x60, 0x70, 0xa0, 0xb0, 0xc0, 0xd0, 0x00];
     let op = OPS[step.op as usize % OPS.len()];
-    let skip = (step.skip as usize).min(remaining) as i16;
+    let skip = following.iter().take(step.skip as usize).map(Vec::len).sum::<usize>() as i16;
     match (op, step.at & 3) {
         // Code that no jump reaches is refused.
         (0x00, 0 | 1) => insn(JMP, 0, 0, 0, 0),
@@ -171,20 +172,48 @@ fn jump(step: &Step, remaining: usize) -> [u8; 8] {
     }
 }
 
-fn memory(step: &Step) -> [u8; 8] {
+/// A read or write of the stack, plain or atomic.
+///
+/// A 32-bit compare-and-exchange is followed by a move of the whole of r0, and no jump leads between the two: r0 is to be
+/// zero-extended, on x86 the verifier adds that, and only where it has seen all 64 bits read. Linux 6.18 forgets such a read when
+/// it prunes the path from the exchange to it (two paths to one read, the other with r0 written again), and leaves the upper half of
+/// r0 as it was.
+fn memory(step: &Step) -> Vec<[u8; 8]> {
+    const CMPXCHG: i32 = 0xf1;
     let (size, bytes) = [(B, 1), (H, 2), (W, 4), (DW, 8)][step.size as usize];
     let at = place(step.at as usize % PLACES) + i16::from(step.at / 16) / bytes * bytes % 8;
-    match step.op % 8 {
+    vec![match step.op % 8 {
         0 | 1 => store(size, 10, at, step.src),
         2 => insn(2 | MEM | size, 10, 0, at, step.imm),
         3 | 4 => load(size, step.dst, 10, at),
         5 if size != DW => insn(1 | MEMSX | size, step.dst, 10, at, 0),
         _ => {
-            const OPS: [i32; 10] = [0x00, 0x40, 0x50, 0xa0, 0x01, 0x41, 0x51, 0xa1, 0xe1, 0xf1];
+            const OPS: [i32; 10] = [0x00, 0x40, 0x50, 0xa0, 0x01, 0x41, 0x51, 0xa1, 0xe1, CMPXCHG];
             let (size, at) = if step.at & 1 == 0 { (W, at & !3) } else { (DW, at & !7) };
-            insn(3 | ATOMIC | size, 10, step.src, at, OPS[step.imm.unsigned_abs() as usize % OPS.len()])
+            let op = OPS[step.imm.unsigned_abs() as usize % OPS.len()];
+            let atomic = insn(3 | ATOMIC | size, 10, step.src, at, op);
+            return if (size, op) == (W, CMPXCHG) { vec![atomic, mov_reg(0, 0)] } else { vec![atomic] };
         }
+    }]
+}
+
+/// The instructions of each step.
+fn body(steps: &[Step]) -> Vec<Vec<[u8; 8]>> {
+    // Every jump may double what the verifier looks at.
+    const MOST_JUMPS: usize = 8;
+    let is_jump = |step: &Step| (60..70).contains(&step.kind);
+    let jumps: Vec<usize> = (0..steps.len()).filter(|&at| is_jump(&steps[at])).take(MOST_JUMPS).collect();
+    // From the end, so that a jump knows how long the steps are that it leaps over.
+    let mut body = vec![Vec::new(); steps.len()];
+    for (index, step) in steps.iter().enumerate().rev() {
+        body[index] = match step.kind {
+            0..50 => vec![arithmetic(step)],
+            50..60 => vec![swap(step)],
+            _ if jumps.contains(&index) => vec![jump(step, &body[index + 1..])],
+            _ => memory(step),
+        };
     }
+    body
 }
 
 /// Registers and places from the context, the steps, and registers and places back.
@@ -199,19 +228,7 @@ fn program(steps: &[Step]) -> Vec<u8> {
     for register in (0..DATA_REGISTERS as u8).filter(|register| *register != 1).chain([1]) {
         add(load(DW, register, 1, i16::from(register) * 8));
     }
-    let mut jumps = 0;
-    for (index, step) in steps.iter().enumerate() {
-        add(match step.kind {
-            0..50 => arithmetic(step),
-            50..60 => swap(step),
-            // Every jump may double what the verifier looks at.
-            60..70 if jumps < 8 => {
-                jumps += 1;
-                jump(step, steps.len() - index - 1)
-            }
-            _ => memory(step),
-        });
-    }
+    body(steps).concat().into_iter().for_each(&mut add);
     add(store(DW, 10, -16, 1));
     add(load(DW, 1, 10, -8));
     for register in (0..DATA_REGISTERS as u8).filter(|register| *register != 1) {
