@@ -242,6 +242,10 @@ enum scx_ent_flags {
 	SCX_TASK_QUEUED = 1 << 0,
 };
 
+/*
+ * The flags of the scheduler core, HEAD and CPU_SELECTED, have the numbers of 6.18, while vmlinux.h has those of 7.3: code that does
+ * not ask the kernel for them is told from code that does.
+ */
 enum scx_enq_flags {
 	SCX_ENQ_WAKEUP = 1,
 	SCX_ENQ_HEAD = 0x10,

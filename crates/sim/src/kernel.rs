@@ -175,7 +175,12 @@ pub enum Within {
     /// ops.select_cpu for a task.
     SelectCpu(TaskIdx),
     /// ops.enqueue for a task.
-    Enqueue(TaskIdx),
+    Enqueue {
+        /// The task.
+        task: TaskIdx,
+        /// ops.select_cpu has just been called for it.
+        selected: bool,
+    },
     /// ops.dispatch of a CPU.
     Dispatch(CpuId),
 }

@@ -113,7 +113,7 @@ impl Kernel {
             return false;
         }
         let who = match self.within {
-            Within::SelectCpu(who) | Within::Enqueue(who) => who,
+            Within::SelectCpu(who) | Within::Enqueue { task: who, .. } => who,
             Within::Dispatch(_) => task,
             Within::Other => {
                 self.error("scx_bpf_dsq_insert outside select_cpu, enqueue and dispatch");
@@ -202,6 +202,9 @@ impl Kernel {
         if !self.needs_idle_tracking() {
             return -EBUSY;
         }
+        let again = matches!(self.within, Within::Enqueue { selected: true, .. });
+        self.metrics.idle_searches += 1;
+        self.metrics.repeated_idle_searches += u64::from(again);
         self.select_cpu_dfl(task, prev, wake, Some(allowed), flags)
     }
 

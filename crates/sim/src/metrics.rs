@@ -64,6 +64,10 @@ pub struct Metrics {
     pub switches: u64,
     /// Times a task was enqueued to the scheduler.
     pub enqueues: u64,
+    /// Calls of `scx_bpf_select_cpu_and`.
+    pub idle_searches: u64,
+    /// Of these: by ops.enqueue, right after ops.select_cpu had its chance.
+    pub repeated_idle_searches: u64,
     /// Slices that ended at a tick.
     pub slice_ends: u64,
     /// Times a real-time task took a CPU from a task.

@@ -4,8 +4,8 @@
 //! A higher class that wants the CPU is chosen without asking the scheduler for work first (as from 7.0 on).
 
 use crate::abi::{
-    PF_EXITING, SCX_DSP_MAX_LOOPS, SCX_ENQ_HEAD, SCX_ENQ_LAST, SCX_OPS_ENQ_EXITING, SCX_OPS_ENQ_LAST,
-    SCX_OPS_ENQ_MIGRATION_DISABLED, SCX_SLICE_DFL,
+    PF_EXITING, SCX_DSP_MAX_LOOPS, SCX_ENQ_CPU_SELECTED, SCX_ENQ_HEAD, SCX_ENQ_LAST, SCX_OPS_ENQ_EXITING,
+    SCX_OPS_ENQ_LAST, SCX_OPS_ENQ_MIGRATION_DISABLED, SCX_SLICE_DFL,
 };
 use crate::events::CpuId;
 use crate::kernel::{Curr, Within};
@@ -269,7 +269,8 @@ impl<O: Ops> Sim<O> {
             return self.enqueue_default(task, Target::Queue(self.kernel.global_dsq(task)), enq_flags);
         }
         self.kernel.metrics.enqueues += 1;
-        self.call(Within::Enqueue(task), |ops, kernel| ops.enqueue(kernel, task, enq_flags));
+        let selected = enq_flags & SCX_ENQ_CPU_SELECTED != 0;
+        self.call(Within::Enqueue { task, selected }, |ops, kernel| ops.enqueue(kernel, task, enq_flags));
         if self.kernel.tasks[task].undispatched() {
             self.kernel.tasks[task].custody = true;
             self.kernel.set_place(task, Place::Scheduler);

@@ -250,7 +250,7 @@ void BPF_STRUCT_OPS(active_push_enqueue, struct task_struct *p, u64 enq_flags)
 		return;
 	}
 	/* A wake-up has just been offered to the idle CPUs by select_cpu; every other path has not. */
-	if (!(enq_flags & SCX_ENQ_CPU_SELECTED) && !stays && may_move(p) && requeue_idle(p, tctx, cpu, rescue, enq_flags))
+	if (!cpu_was_selected(enq_flags) && !stays && may_move(p) && requeue_idle(p, tctx, cpu, rescue, enq_flags))
 		return;
 	enqueue_on(p, cpu, enq_flags);
 }

@@ -280,7 +280,7 @@ void BPF_STRUCT_OPS(cell_scheduler_enqueue, struct task_struct *p, u64 enq_flags
 	    enqueue_last(p, tctx, table, cpu, enq_flags))
 		return;
 	/* A wake-up has just been offered to the idle CPUs by select_cpu; every other path has not. */
-	if (!(enq_flags & SCX_ENQ_CPU_SELECTED)) {
+	if (!cpu_was_selected(enq_flags)) {
 		idle_cpu = claim_own(p, table, tctx->host, cpu, 0);
 		if (idle_cpu >= 0) {
 			scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL_ON | idle_cpu, slice_for(queue), enq_flags);

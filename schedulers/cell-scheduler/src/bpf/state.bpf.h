@@ -18,6 +18,7 @@
 #include <scx/common.bpf.h>
 
 #include "abi.h"
+#include "enq_flags.bpf.h"
 #include "exempt.bpf.h"
 #include "forced_stall.h"
 #include "hotplug.bpf.h"

@@ -221,7 +221,7 @@ void BPF_STRUCT_OPS(domain_balancer_enqueue, struct task_struct *p, u64 enq_flag
 		return;
 	}
 	/* A wake-up has just been offered to the idle CPUs by select_cpu; every other path has not. */
-	if (!(enq_flags & SCX_ENQ_CPU_SELECTED)) {
+	if (!cpu_was_selected(enq_flags)) {
 		idle_cpu = claim_home_cpu(p, tctx->domain, cpu, 0);
 		if (idle_cpu < 0)
 			idle_cpu = claim_greedy_cpu(p, tctx->domain, cpu, 0);
