@@ -8,6 +8,8 @@ pub mod protocol;
 pub mod scenarios;
 
 #[cfg(feature = "init")]
+mod calls;
+#[cfg(feature = "init")]
 pub mod cgroups;
 #[cfg(feature = "init")]
 pub mod context;

@@ -22,6 +22,8 @@ pub struct Profile {
     pub cpus_in: Option<&'static str>,
     /// Counters of its statistics that together count every placement of a task that wakes.
     pub placements: &'static [&'static str],
+    /// Searches for an idle CPU, at most, for a task that leaves its CPU and wants to go on.
+    pub searches_on_leaving: usize,
     /// Its own command lines that are wrong on a machine with so many CPUs (numbered from 0).
     pub bad_arguments: fn(usize) -> Vec<BadArguments>,
 }

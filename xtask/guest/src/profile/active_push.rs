@@ -18,6 +18,8 @@ pub const PROFILE: Profile = Profile {
         "rescued",
         "requeued_idle",
     ],
+    // Waiting is ordinary then, and idle CPUs pull.
+    searches_on_leaving: 0,
     bad_arguments,
 };
 

@@ -8,6 +8,8 @@ pub const PROFILE: Profile = Profile {
     brisk: &["--rebalance-interval", "0.5", "--reconfiguration-interval", "1", "--cool-down", "1"],
     cpus_in: Some("cells"),
     placements: &["placed_local", "placed_cpu_queue", "placed_cell_queue", "reclaimed"],
+    // Among its own CPUs, and elsewhere.
+    searches_on_leaving: 2,
     bad_arguments,
 };
 

@@ -8,6 +8,8 @@ pub const PROFILE: Profile = Profile {
     brisk: &["--interval", "1"],
     cpus_in: Some("domains"),
     placements: &["direct_prev", "direct_idle", "direct_greedy", "enqueued", "pinned", "kthread"],
+    // At home, on the node, everywhere.
+    searches_on_leaving: 3,
     bad_arguments,
 };
 

@@ -49,6 +49,8 @@ mod hotplug;
 #[cfg(feature = "init")]
 mod huge_weight;
 #[cfg(feature = "init")]
+mod idle_searches;
+#[cfg(feature = "init")]
 mod kworker;
 #[cfg(feature = "init")]
 mod lost_llc;
@@ -138,6 +140,7 @@ mod running {
             "23" => super::kworker::run,
             "24" => super::pinned_subsets::run,
             "25" => super::figures_agree::run,
+            "26" => super::idle_searches::run,
             "F1" => super::fidelity::run_f1,
             "F2" => super::fidelity::run_f2,
             "F3" => super::fidelity::run_f3,

@@ -208,6 +208,12 @@ const TABLE: &[ScenarioInfo] = &[
         "5 % apart at most; metrics between statistics before and after; clear refusals, the daemon is not disturbed",
         16,
     ),
+    info(
+        "26",
+        "sleepers saturate the machine",
+        "a wake-up looks for an idle CPU when the kernel asks for one, and not again on its way into a queue",
+        8,
+    ),
     ScenarioInfo {
         schedulers: DOMAIN_BALANCER,
         ..info(

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! 26: on a saturated machine a wake-up looks for an idle CPU when the kernel asks for a CPU, and not once more on its way into
+//! a queue. The kernel tells the second occasion from others by a flag whose number differs between kernels, so a scheduler
+//! can miss it on one of them.
+//!
+//! Counted in the kernel's own search: it gets the flags of the wake-up on the first occasion, and none on the second. Tasks that
+//! leave their CPU without having slept are on no such way, and may look.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::calls::CallCount;
+use crate::context::Context;
+use crate::evidence;
+use crate::profile;
+use crate::scheduler::Scheduler;
+use crate::trace::WakeupTrace;
+use crate::workers::{Job, Pool};
+
+/// Where all searches of a scheduler end.
+const SEARCH: &str = "scx_select_cpu_dfl";
+
+/// Searches for each wake-up that are let pass beside those: some tasks end their slice and are chosen again, which no switch
+/// tells. Who looks again after each wake-up makes one to three.
+const STRAY: f64 = 0.5;
+
+/// Sleepers for each CPU: more than it serves.
+const SLEEPERS_PER_CPU: usize = 4;
+
+pub fn run(context: &mut Context) -> Result<()> {
+    let mut scheduler = Scheduler::start(context, &[])?;
+    let sleeper = Job::periodic(Duration::from_micros(500), Duration::from_millis(1));
+    let pool = Pool::start(&vec![sleeper; SLEEPERS_PER_CPU * evidence::online()?.len()])?;
+    context.sleep(Duration::from_secs(1));
+    let trace = WakeupTrace::prepare()?;
+    let calls = CallCount::prepare(SEARCH, "wake_flags")?;
+    trace.start()?;
+    calls.start()?;
+    context.sleep(context.base_time / 4);
+    calls.stop()?;
+    trace.stop()?;
+    let (traced, counts) = (trace.finish()?, calls.finish()?);
+    let again = counts.get(&0).copied().unwrap_or(0);
+    let asked = counts.values().sum::<u64>() - again;
+    context.figure("wakeups_traced", traced.wakeups as f64);
+    context.figure("left_runnable_traced", traced.left_runnable as f64);
+    context.figure("searches_when_asked", asked as f64);
+    context.figure("searches_later", again as f64);
+    context.require(traced.wakeups > 100 && asked as f64 >= traced.wakeups as f64 * 0.5, || {
+        format!("{asked} searches for {} wake-ups: nothing was shown", traced.wakeups)
+    });
+    let allowed = profile::of(context)?.searches_on_leaving * traced.left_runnable;
+    let most = allowed as f64 + STRAY * traced.wakeups as f64;
+    context.require_measured(again as f64 <= most, || {
+        format!(
+            "{again} searches although no CPU was asked for, after {} wake-ups; {} tasks left their CPU runnable",
+            traced.wakeups, traced.left_runnable
+        )
+    });
+    scheduler.require_on(context)?;
+    pool.stop(context);
+    scheduler.stop(context)
+}
