@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Numbers of the kernel's sched_ext interface that the model gives to schedulers, by their kernel names.
+//!
+//! Flags of the scheduler core that ops.enqueue sees have the numbers of 6.18. 7.3, whose header the schedulers are compiled with, has
+//! others for most of them ([`SCX_ENQ_HEAD`], [`SCX_ENQ_CPU_SELECTED`]), so a scheduler that does not ask for them reads wrong ones here.
 
 /// Policies of tasks that sched_ext takes over: `SCHED_OTHER`,
 pub const SCHED_NORMAL: u32 = 0;

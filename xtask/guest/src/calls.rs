@@ -85,11 +85,11 @@ impl Drop for CallCount {
     }
 }
 
-/// To write a probe is to add one; a file that is opened anew loses all of them.
+/// To write a probe is to add one; all of them are lost when the file is truncated.
 fn append(path: &str, line: &str) -> Result<()> {
     let mut file =
         fs::OpenOptions::new().append(true).open(path).with_context(|| format!("cannot open {path}"))?;
-    writeln!(file, "{line}").with_context(|| format!("the kernel refuses '{line}'"))
+    file.write_all(format!("{line}\n").as_bytes()).with_context(|| format!("the kernel refuses '{line}'"))
 }
 
 /// Lines such as ` hog-71 [001] d..2. 12.345678: count_f: (f+0x0/0x40) by=8`.

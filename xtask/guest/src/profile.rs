@@ -22,7 +22,7 @@ pub struct Profile {
     pub cpus_in: Option<&'static str>,
     /// Counters of its statistics that together count every placement of a task that wakes.
     pub placements: &'static [&'static str],
-    /// Searches for an idle CPU, at most, for a task that leaves its CPU and wants to go on.
+    /// Tries to claim an idle CPU, at most, for a task whose slice ended.
     pub searches_on_leaving: usize,
     /// Its own command lines that are wrong on a machine with so many CPUs (numbered from 0).
     pub bad_arguments: fn(usize) -> Vec<BadArguments>,

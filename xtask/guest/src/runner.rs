@@ -21,6 +21,7 @@ use crate::protocol::{Record, Verdict, decode, encode};
 use crate::scenarios;
 use crate::scheduler::DETACH_DEADLINE;
 use crate::sys;
+use crate::trace;
 
 const POLL: Duration = Duration::from_millis(200);
 
@@ -164,7 +165,7 @@ impl Machine {
         }
     }
 
-    /// Kills every process, brings every CPU back, and waits for the kernel's scheduler.
+    /// Kills every process, stops every trace, brings every CPU back, and waits for the kernel's scheduler.
     fn clean_up(&mut self) -> Vec<String> {
         let mut problems = Vec::new();
         // From process 1 this means every other process; there may be none.
@@ -177,6 +178,7 @@ impl Machine {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+        trace::stop_all();
         cgroups::remove_all();
         bring_cpus_online();
         let begin = Instant::now();

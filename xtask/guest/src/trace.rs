@@ -93,6 +93,13 @@ pub fn placeable(text: &str) -> Placeable {
     Placeable { wakeups: text.lines().filter(woke).count(), left_runnable: text.lines().filter(left).count() }
 }
 
+/// Stops whatever still records: a scenario that is killed leaves its trace running, which the next ones would pay for.
+pub fn stop_all() {
+    for instance in fs::read_dir(INSTANCES).into_iter().flatten().flatten() {
+        let _stopped = fs::write(instance.path().join("tracing_on"), "0");
+    }
+}
+
 fn set(directory: &Path, file: &str, value: &str) -> Result<()> {
     fs::write(directory.join(file), value).with_context(|| format!("cannot set the trace's {file}"))
 }

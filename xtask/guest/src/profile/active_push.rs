@@ -18,7 +18,7 @@ pub const PROFILE: Profile = Profile {
         "rescued",
         "requeued_idle",
     ],
-    // Waiting is ordinary then, and idle CPUs pull.
+    // Waiting is ordinary then, and idle CPUs pull; those that a higher class drives out look, but they are few.
     searches_on_leaving: 0,
     bad_arguments,
 };

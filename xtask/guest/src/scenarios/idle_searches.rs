@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! 26: on a saturated machine a wake-up looks for an idle CPU when the kernel asks for a CPU, and not once more on its way into
-//! a queue. The kernel tells the second occasion from others by a flag whose number differs between kernels, so a scheduler
-//! can miss it on one of them.
+//! 26: on a saturated machine a wake-up tries to claim an idle CPU when the kernel asks for a CPU, and not a second time when it
+//! is enqueued. The kernel tells an enqueue after a choice from others by a flag whose number differs between kernels, so a
+//! scheduler can miss it on one of them.
 //!
-//! Counted in the kernel's own search: it gets the flags of the wake-up on the first occasion, and none on the second. Tasks that
-//! leave their CPU without having slept are on no such way, and may look.
+//! Counted in the kernel's own search: it gets the flags of the wake-up on the first occasion (where CPUs are alike, and save for
+//! forks), and none on the second. Tasks whose slice ended have not been offered to anybody, and may look.
 
 use std::time::Duration;
 
@@ -18,12 +18,16 @@ use crate::scheduler::Scheduler;
 use crate::trace::WakeupTrace;
 use crate::workers::{Job, Pool};
 
-/// Where all searches of a scheduler end.
+/// Where every `scx_bpf_select_cpu_and` of a task that may move ends. `scx_bpf_pick_idle_cpu`, by which waiting work wakes somebody
+/// who helps, does not come by here.
 const SEARCH: &str = "scx_select_cpu_dfl";
 
 /// Searches for each wake-up that are let pass beside those: some tasks end their slice and are chosen again, which no switch
-/// tells. Who looks again after each wake-up makes one to three.
-const STRAY: f64 = 0.5;
+/// tells, and higher classes drive some out. Who looks again after each wake-up makes one to three.
+const STRAY: f64 = 0.25;
+
+/// Longest count: what the trace has room for, on a machine that is not emulated, too.
+const LONGEST: Duration = Duration::from_secs(5);
 
 /// Sleepers for each CPU: more than it serves.
 const SLEEPERS_PER_CPU: usize = 4;
@@ -37,7 +41,7 @@ pub fn run(context: &mut Context) -> Result<()> {
     let calls = CallCount::prepare(SEARCH, "wake_flags")?;
     trace.start()?;
     calls.start()?;
-    context.sleep(context.base_time / 4);
+    context.sleep((context.base_time / 4).min(LONGEST));
     calls.stop()?;
     trace.stop()?;
     let (traced, counts) = (trace.finish()?, calls.finish()?);
@@ -47,7 +51,7 @@ pub fn run(context: &mut Context) -> Result<()> {
     context.figure("left_runnable_traced", traced.left_runnable as f64);
     context.figure("searches_when_asked", asked as f64);
     context.figure("searches_later", again as f64);
-    context.require(traced.wakeups > 100 && asked as f64 >= traced.wakeups as f64 * 0.5, || {
+    context.require_measured(traced.wakeups > 100 && asked as f64 >= traced.wakeups as f64 * 0.5, || {
         format!("{asked} searches for {} wake-ups: nothing was shown", traced.wakeups)
     });
     let allowed = profile::of(context)?.searches_on_leaving * traced.left_runnable;

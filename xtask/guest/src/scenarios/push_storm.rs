@@ -107,7 +107,11 @@ fn change(
         5 => {
             pools[index] = Pool::start(&[Job::spinner().on(&Cpus::from([cpu, other]))])?;
         }
-        6 => *thief = Some(Pool::start(&[Job::spinner().on(&Cpus::from([cpu])).policy(Policy::Fifo)])?),
+        6 => {
+            // One at a time: until it has its policy it is a hog bound to that CPU, which could not even be killed behind another.
+            *thief = None;
+            *thief = Some(Pool::start(&[Job::spinner().on(&Cpus::from([cpu])).policy(Policy::Fifo)])?);
+        }
         _ => *thief = None,
     }
     Ok(())

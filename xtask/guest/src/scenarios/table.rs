@@ -211,8 +211,8 @@ const TABLE: &[ScenarioInfo] = &[
     info(
         "26",
         "sleepers saturate the machine",
-        "a wake-up looks for an idle CPU when the kernel asks for one, and not again on its way into a queue",
-        8,
+        "a wake-up tries to claim an idle CPU when the kernel asks for a CPU, and not a second time when it is enqueued",
+        18,
     ),
     ScenarioInfo {
         schedulers: DOMAIN_BALANCER,
