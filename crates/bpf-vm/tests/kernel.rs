@@ -173,28 +173,31 @@ fn jump(step: &Step, following: &[Vec<[u8; 8]>]) -> [u8; 8] {
 }
 
 /// A read or write of the stack, plain or atomic.
+fn memory(step: &Step) -> Vec<[u8; 8]> {
+    let (size, bytes) = [(B, 1), (H, 2), (W, 4), (DW, 8)][step.size as usize];
+    let at = place(step.at as usize % PLACES) + i16::from(step.at / 16) / bytes * bytes % 8;
+    match step.op % 8 {
+        0 | 1 => vec![store(size, 10, at, step.src)],
+        2 => vec![insn(2 | MEM | size, 10, 0, at, step.imm)],
+        3 | 4 => vec![load(size, step.dst, 10, at)],
+        5 if size != DW => vec![insn(1 | MEMSX | size, step.dst, 10, at, 0)],
+        _ => atomic(step, at),
+    }
+}
+
+/// An atomic change of the stack.
 ///
 /// A 32-bit compare-and-exchange is followed by a move of the whole of r0, and no jump leads between the two: r0 is to be
 /// zero-extended, on x86 the verifier adds that, and only where it has seen all 64 bits read. Linux 6.18 forgets such a read when
 /// it prunes the path from the exchange to it (two paths to one read, the other with r0 written again), and leaves the upper half of
 /// r0 as it was.
-fn memory(step: &Step) -> Vec<[u8; 8]> {
+fn atomic(step: &Step, at: i16) -> Vec<[u8; 8]> {
     const CMPXCHG: i32 = 0xf1;
-    let (size, bytes) = [(B, 1), (H, 2), (W, 4), (DW, 8)][step.size as usize];
-    let at = place(step.at as usize % PLACES) + i16::from(step.at / 16) / bytes * bytes % 8;
-    vec![match step.op % 8 {
-        0 | 1 => store(size, 10, at, step.src),
-        2 => insn(2 | MEM | size, 10, 0, at, step.imm),
-        3 | 4 => load(size, step.dst, 10, at),
-        5 if size != DW => insn(1 | MEMSX | size, step.dst, 10, at, 0),
-        _ => {
-            const OPS: [i32; 10] = [0x00, 0x40, 0x50, 0xa0, 0x01, 0x41, 0x51, 0xa1, 0xe1, CMPXCHG];
-            let (size, at) = if step.at & 1 == 0 { (W, at & !3) } else { (DW, at & !7) };
-            let op = OPS[step.imm.unsigned_abs() as usize % OPS.len()];
-            let atomic = insn(3 | ATOMIC | size, 10, step.src, at, op);
-            return if (size, op) == (W, CMPXCHG) { vec![atomic, mov_reg(0, 0)] } else { vec![atomic] };
-        }
-    }]
+    const OPS: [i32; 10] = [0x00, 0x40, 0x50, 0xa0, 0x01, 0x41, 0x51, 0xa1, 0xe1, CMPXCHG];
+    let (size, at) = if step.at & 1 == 0 { (W, at & !3) } else { (DW, at & !7) };
+    let op = OPS[step.imm.unsigned_abs() as usize % OPS.len()];
+    let change = insn(3 | ATOMIC | size, 10, step.src, at, op);
+    if (size, op) == (W, CMPXCHG) { vec![change, mov_reg(0, 0)] } else { vec![change] }
 }
 
 /// The instructions of each step.

@@ -2,20 +2,17 @@
 //! Synchronous wake-ups (pipes, sockets): the kernel puts the woken task on the waker's own local queue while CPUs idle anywhere,
 //! past every queue of a scheduler. Whoever waits for that CPU has to get it all the same.
 
+mod common;
+
 use std::rc::Rc;
 
-use sched_sim::drive;
+use common::{MS, S, US, play};
 use sched_sim::schedulers;
 use sim::Config;
-use sim::bpf::{BpfScheduler, Session};
 use sim::program::{Dist, Program, Step};
-use sim::sim::Sim;
 use sim::task::TaskSpec;
 use sim::workload::Workload;
 use topology::{CpuSet, Topology};
-
-const US: u64 = 1_000;
-const MS: u64 = 1_000_000;
 
 /// CPU time of two hogs, each bound to a CPU of its own, beside two tasks that wake each other there; two CPUs idle, which none of
 /// them may use.
@@ -33,13 +30,8 @@ fn hogs_beside_a_pair(name: &str) -> [u64; 2] {
         |mine, other| [Step::Loop(None, vec![work.clone(), Step::SignalSync(other), Step::Wait(mine)])];
     add("ping", &[0, 1], &turn(0, 1));
     add("pong", &[0, 1], &turn(1, 0));
-    let mut sim: Sim<BpfScheduler> = Sim::new(&topology, Config::default());
-    workload.install(&mut sim);
-    let session = Session::new(sim, 2_000 * MS);
-    let mut scheduler = schedulers::make(name, &[]).expect("a name of the table").expect("good options");
-    let exits = drive::drive(&session, &topology, scheduler.as_mut())
-        .unwrap_or_else(|error| panic!("{name}: {error:#}"));
-    assert!(exits.is_empty(), "{name}: {exits:?}");
+    let (session, restarts) = play(name, &topology, &workload, Config::default(), 2 * S);
+    assert_eq!(restarts, 0, "{name}");
     session.with(|sim| {
         let used = |wanted: &str| {
             let found = sim.kernel.tasks.live().find(|(_, task)| task.name == wanted);

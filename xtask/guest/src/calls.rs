@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
-use crate::trace::lost_events;
+use crate::trace::Instance;
 
-const TRACING: &str = "/sys/kernel/tracing";
+const PROBES: &str = "/sys/kernel/tracing/kprobe_events";
 
-/// A count under way; it ends when this is dropped.
+/// A count under way; the kernel has its probe until this is dropped.
 pub struct CallCount {
     probe: String,
+    instance: Instance,
 }
 
 impl CallCount {
@@ -23,45 +24,22 @@ impl CallCount {
     /// # Errors
     /// The kernel has no kprobes with type information, or no such function.
     pub fn prepare(function: &str, argument: &str) -> Result<Self> {
-        let count = Self { probe: format!("count_{function}") };
-        append(
-            &format!("{TRACING}/kprobe_events"),
-            &format!("p:{} {function} by={argument}:u64", count.probe),
-        )
-        .with_context(|| format!("cannot probe {function}"))?;
-        let instance = count.instance();
-        if !fs::exists(&instance)? {
-            fs::create_dir(&instance)
-                .with_context(|| format!("cannot create trace instance {}", count.probe))?;
-        }
-        count.set("tracing_on", "0")?;
-        count.set("buffer_size_kb", "8192")?;
-        count.set("trace", "")?;
-        count.set(&count.enable(), "1")?;
+        let probe = format!("count_{function}");
+        let count = Self { instance: Instance::prepare(&probe, 8192)?, probe };
+        let define = format!("p:{} {function} by={argument}:u64", count.probe);
+        change_probes(&define).with_context(|| format!("cannot probe {function}"))?;
+        count.instance.set(&format!("events/kprobes/{}/enable", count.probe), "1")?;
         Ok(count)
-    }
-
-    fn instance(&self) -> String {
-        format!("{TRACING}/instances/{}", self.probe)
-    }
-
-    fn enable(&self) -> String {
-        format!("events/kprobes/{}/enable", self.probe)
-    }
-
-    fn set(&self, file: &str, value: &str) -> Result<()> {
-        let path = format!("{}/{file}", self.instance());
-        fs::write(&path, value).with_context(|| format!("cannot set {path}"))
     }
 
     /// Starts to count.
     pub fn start(&self) -> Result<()> {
-        self.set("tracing_on", "1")
+        self.instance.start()
     }
 
     /// Stops.
     pub fn stop(&self) -> Result<()> {
-        self.set("tracing_on", "0")
+        self.instance.stop()
     }
 
     /// The calls, by argument, after [`Self::stop`]; reading them takes a while.
@@ -69,26 +47,22 @@ impl CallCount {
     /// # Errors
     /// The trace cannot be read, or its buffer overflowed (then the numbers would be wrong).
     pub fn finish(self) -> Result<BTreeMap<u64, u64>> {
-        let path = format!("{}/trace", self.instance());
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-        ensure!(!lost_events(&text), "the trace buffer overflowed: the calls cannot be counted");
-        Ok(counts(&text))
+        Ok(counts(&self.instance.finish()?))
     }
 }
 
 impl Drop for CallCount {
     fn drop(&mut self) {
-        // Nobody is left who could do something about a failure, and the machine ends soon.
-        let _disabled = self.set(&self.enable(), "0");
-        let _gone = fs::remove_dir(self.instance());
-        let _removed = append(&format!("{TRACING}/kprobe_events"), &format!("-:{}", self.probe));
+        // Nobody is left who could do something about a failure, and the machine ends soon. A probe in use cannot be removed.
+        let _disabled = self.instance.set("events/enable", "0");
+        let _removed = change_probes(&format!("-:{}", self.probe));
     }
 }
 
-/// To write a probe is to add one; all of them are lost when the file is truncated.
-fn append(path: &str, line: &str) -> Result<()> {
-    let mut file =
-        fs::OpenOptions::new().append(true).open(path).with_context(|| format!("cannot open {path}"))?;
+/// Adds a probe or removes one; all of them would be lost if the file were truncated.
+fn change_probes(line: &str) -> Result<()> {
+    let file = fs::OpenOptions::new().append(true).open(PROBES);
+    let mut file = file.with_context(|| format!("cannot open {PROBES}"))?;
     file.write_all(format!("{line}\n").as_bytes()).with_context(|| format!("the kernel refuses '{line}'"))
 }
 

@@ -28,9 +28,62 @@ pub struct Placeable {
     pub left_runnable: usize,
 }
 
+/// A trace instance: it records on its own, beside every other.
+pub struct Instance {
+    directory: PathBuf,
+}
+
+impl Instance {
+    /// The one of that name, made if there is none: empty, not recording, with room for so much on each CPU. That takes a while.
+    pub fn prepare(name: &str, buffer_kb: usize) -> Result<Self> {
+        let instance = Self { directory: Path::new(INSTANCES).join(name) };
+        if !instance.directory.exists() {
+            fs::create_dir(&instance.directory)
+                .with_context(|| format!("cannot create the trace instance {name}"))?;
+        }
+        instance.stop()?;
+        instance.set("buffer_size_kb", &buffer_kb.to_string())?;
+        instance.set("trace", "")?;
+        Ok(instance)
+    }
+
+    /// Writes one of its files.
+    pub fn set(&self, file: &str, value: &str) -> Result<()> {
+        fs::write(self.directory.join(file), value)
+            .with_context(|| format!("cannot set the trace's {file} to '{value}'"))
+    }
+
+    /// Records what happens to whom the filter names.
+    pub fn enable(&self, event: &str, filter: &str) -> Result<()> {
+        self.set(&format!("events/sched/{event}/filter"), filter)?;
+        self.set(&format!("events/sched/{event}/enable"), "1")
+    }
+
+    /// Records from now on.
+    pub fn start(&self) -> Result<()> {
+        self.set("tracing_on", "1")
+    }
+
+    /// Records no more.
+    pub fn stop(&self) -> Result<()> {
+        self.set("tracing_on", "0")
+    }
+
+    /// What was recorded, after [`Self::stop`], and none of its events from now on; reading takes a while.
+    ///
+    /// # Errors
+    /// The trace cannot be read, or its buffer overflowed (then whatever is counted in it would be wrong).
+    pub fn finish(&self) -> Result<String> {
+        self.set("events/enable", "0")?;
+        let text = fs::read_to_string(self.directory.join("trace")).context("cannot read the trace")?;
+        ensure!(!lost_events(&text), "the trace buffer overflowed: what it recorded cannot be counted");
+        Ok(text)
+    }
+}
+
 /// A count of what happens to tasks that are not real-time.
 pub struct WakeupTrace {
-    directory: PathBuf,
+    instance: Instance,
 }
 
 impl WakeupTrace {
@@ -43,33 +96,19 @@ impl WakeupTrace {
 
     /// Makes everything ready, in a trace instance of its own; that takes a while.
     pub fn prepare() -> Result<Self> {
-        let directory = PathBuf::from(INSTANCES).join("wakeups");
-        if !directory.exists() {
-            fs::create_dir(&directory).context("cannot create the trace instance wakeups")?;
-        }
-        let trace = Self { directory };
-        trace.set("tracing_on", "0")?;
-        trace.set("buffer_size_kb", "8192")?;
-        trace.set("trace", "")?;
-        for (event, filter) in Self::EVENTS {
-            trace.set(&format!("events/sched/{event}/filter"), filter)?;
-            trace.set(&format!("events/sched/{event}/enable"), "1")?;
-        }
-        Ok(trace)
+        let instance = Instance::prepare("wakeups", 8192)?;
+        Self::EVENTS.iter().try_for_each(|(event, filter)| instance.enable(event, filter))?;
+        Ok(Self { instance })
     }
 
     /// Starts to count.
     pub fn start(&self) -> Result<()> {
-        self.set("tracing_on", "1")
-    }
-
-    fn set(&self, file: &str, value: &str) -> Result<()> {
-        set(&self.directory, file, value)
+        self.instance.start()
     }
 
     /// Stops.
     pub fn stop(&self) -> Result<()> {
-        self.set("tracing_on", "0")
+        self.instance.stop()
     }
 
     /// The numbers, after [`Self::stop`]; reading them takes a while.
@@ -77,12 +116,7 @@ impl WakeupTrace {
     /// # Errors
     /// The trace cannot be read, or its buffer overflowed (then the numbers would be wrong).
     pub fn finish(self) -> Result<Placeable> {
-        let text = fs::read_to_string(self.directory.join("trace")).context("cannot read the trace")?;
-        for (event, _) in Self::EVENTS {
-            self.set(&format!("events/sched/{event}/enable"), "0")?;
-        }
-        ensure!(!lost_events(&text), "the trace buffer overflowed: the wake-ups cannot be counted");
-        Ok(placeable(&text))
+        Ok(placeable(&self.instance.finish()?))
     }
 }
 
@@ -100,34 +134,18 @@ pub fn stop_all() {
     }
 }
 
-fn set(directory: &Path, file: &str, value: &str) -> Result<()> {
-    fs::write(directory.join(file), value).with_context(|| format!("cannot set the trace's {file}"))
-}
-
 /// A recording of the migrations of tasks with one name.
 pub struct MigrationTrace {
-    directory: PathBuf,
+    instance: Instance,
 }
 
 impl MigrationTrace {
     /// Starts to record tasks called `comm` in a trace instance of its own.
     pub fn start(comm: &str) -> Result<Self> {
-        let directory = PathBuf::from(INSTANCES).join(format!("{comm}-migrations"));
-        if !directory.exists() {
-            fs::create_dir(&directory).with_context(|| format!("cannot create trace instance {comm}"))?;
-        }
-        let trace = Self { directory };
-        trace.set("tracing_on", "0")?;
-        trace.set("buffer_size_kb", "2048")?;
-        trace.set("trace", "")?;
-        trace.set("events/sched/sched_migrate_task/filter", &format!("comm == \"{comm}\""))?;
-        trace.set("events/sched/sched_migrate_task/enable", "1")?;
-        trace.set("tracing_on", "1")?;
-        Ok(trace)
-    }
-
-    fn set(&self, file: &str, value: &str) -> Result<()> {
-        set(&self.directory, file, value)
+        let instance = Instance::prepare(&format!("{comm}-migrations"), 2048)?;
+        instance.enable("sched_migrate_task", &format!("comm == \"{comm}\""))?;
+        instance.start()?;
+        Ok(Self { instance })
     }
 
     /// Stops and returns the migrations in order of time, with the text they came from.
@@ -135,10 +153,8 @@ impl MigrationTrace {
     /// # Errors
     /// The trace cannot be read, or its buffer overflowed (then counts would be wrong).
     pub fn finish(self) -> Result<(Vec<Migration>, String)> {
-        self.set("tracing_on", "0")?;
-        let text = fs::read_to_string(self.directory.join("trace")).context("cannot read the trace")?;
-        self.set("events/sched/sched_migrate_task/enable", "0")?;
-        ensure!(!lost_events(&text), "the trace buffer overflowed: the migrations cannot be counted");
+        self.instance.stop()?;
+        let text = self.instance.finish()?;
         Ok((text.lines().filter_map(parse_line).collect(), text))
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use sched_sim::domain_balancer::{self, Outcome};
+use sched_sim::{drive, schedulers};
 use sim::Config;
 use sim::bpf::{BpfScheduler, Session};
 use sim::report::{Made, Report};
@@ -30,6 +31,24 @@ pub fn tiny(define: &str) -> PathBuf {
     let output = output.expect("clang runs: the build needed it too");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     object
+}
+
+/// A scheduler of the table with its default options plays a load to the end: the session, and how often it was restarted in place.
+pub fn play(
+    name: &str,
+    topology: &Topology,
+    workload: &Workload,
+    config: Config,
+    end_ns: u64,
+) -> (Session, usize) {
+    let mut sim: Sim<BpfScheduler> = Sim::new(topology, config);
+    workload.install(&mut sim);
+    let session = Session::new(sim, end_ns);
+    let mut scheduler = schedulers::make(name, &[]).expect("a name of the table").expect("good options");
+    let exits = drive::drive(&session, topology, scheduler.as_mut())
+        .unwrap_or_else(|error| panic!("{name}: {error:#}"));
+    assert!(exits.iter().all(|exit| exit.should_restart()), "{name}: {exits:?}");
+    (session, exits.len())
 }
 
 /// A run that is over.

@@ -33,6 +33,7 @@ const LONGEST: Duration = Duration::from_secs(5);
 const SLEEPERS_PER_CPU: usize = 4;
 
 pub fn run(context: &mut Context) -> Result<()> {
+    let searches_on_leaving = profile::of(context)?.searches_on_leaving;
     let mut scheduler = Scheduler::start(context, &[])?;
     let sleeper = Job::periodic(Duration::from_micros(500), Duration::from_millis(1));
     let pool = Pool::start(&vec![sleeper; SLEEPERS_PER_CPU * evidence::online()?.len()])?;
@@ -54,8 +55,7 @@ pub fn run(context: &mut Context) -> Result<()> {
     context.require_measured(traced.wakeups > 100 && asked as f64 >= traced.wakeups as f64 * 0.5, || {
         format!("{asked} searches for {} wake-ups: nothing was shown", traced.wakeups)
     });
-    let allowed = profile::of(context)?.searches_on_leaving * traced.left_runnable;
-    let most = allowed as f64 + STRAY * traced.wakeups as f64;
+    let most = (searches_on_leaving * traced.left_runnable) as f64 + STRAY * traced.wakeups as f64;
     context.require_measured(again as f64 <= most, || {
         format!(
             "{again} searches although no CPU was asked for, after {} wake-ups; {} tasks left their CPU runnable",

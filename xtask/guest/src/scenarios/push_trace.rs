@@ -3,15 +3,12 @@
 //! stopper threads (`migration/N`) ran.
 
 use std::fs;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use nix::unistd::Pid;
 
-use crate::trace::lost_events;
-
-const DIRECTORY: &str = "/sys/kernel/tracing/instances/push";
+use crate::trace::Instance;
 
 /// Name of the kernel's stopper threads, up to the number of the CPU.
 const STOPPER: &str = "migration/";
@@ -62,35 +59,22 @@ pub struct Switch {
 
 /// A recording of the switches of some tasks and of all stopper threads.
 pub struct SwitchTrace {
-    directory: PathBuf,
+    instance: Instance,
 }
 
 impl SwitchTrace {
     /// Starts to record.
     pub fn start(pids: &[Pid]) -> Result<Self> {
-        let directory = PathBuf::from(DIRECTORY);
-        if !directory.exists() {
-            fs::create_dir(&directory).context("cannot create the trace instance push")?;
-        }
-        let trace = Self { directory };
-        trace.set("tracing_on", "0")?;
-        trace.set("buffer_size_kb", "4096")?;
-        trace.set("trace_clock", "mono")?;
-        trace.set("trace", "")?;
+        let instance = Instance::prepare("push", 4096)?;
+        instance.set("trace_clock", "mono")?;
         let mut filter = format!("next_comm ~ \"{STOPPER}*\"");
         for pid in pids {
             filter.push_str(&format!(" || prev_pid == {pid} || next_pid == {pid}"));
         }
-        trace.set("events/sched/sched_switch/filter", &filter)?;
-        trace.set("events/sched/sched_switch/enable", "1")?;
-        trace.set("events/sched/sched_waking/filter", &format!("comm ~ \"{STOPPER}*\""))?;
-        trace.set("events/sched/sched_waking/enable", "1")?;
-        trace.set("tracing_on", "1")?;
-        Ok(trace)
-    }
-
-    fn set(&self, file: &str, value: &str) -> Result<()> {
-        fs::write(self.directory.join(file), value).with_context(|| format!("cannot set the trace's {file}"))
+        instance.enable("sched_switch", &filter)?;
+        instance.enable("sched_waking", &format!("comm ~ \"{STOPPER}*\""))?;
+        instance.start()?;
+        Ok(Self { instance })
     }
 
     /// Stops and returns the switches in order of time, with the text they came from.
@@ -98,11 +82,8 @@ impl SwitchTrace {
     /// # Errors
     /// The trace cannot be read, or its buffer overflowed (then counts would be wrong).
     pub fn finish(self) -> Result<(Vec<Switch>, String)> {
-        self.set("tracing_on", "0")?;
-        let text = fs::read_to_string(self.directory.join("trace")).context("cannot read the trace")?;
-        self.set("events/sched/sched_switch/enable", "0")?;
-        self.set("events/sched/sched_waking/enable", "0")?;
-        ensure!(!lost_events(&text), "the trace buffer overflowed: the switches cannot be counted");
+        self.instance.stop()?;
+        let text = self.instance.finish()?;
         Ok((text.lines().filter_map(parse_switch).collect(), text))
     }
 }
