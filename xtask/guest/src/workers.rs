@@ -217,6 +217,35 @@ pub fn set_affinity(pid: Pid, cpus: &Cpus) -> Result<()> {
     sched_setaffinity(pid, &set).with_context(|| format!("cannot bind {pid} to CPUs {cpus:?}"))
 }
 
+/// How long a wake-up may take to choose a CPU, beside load and emulated.
+const WAKING: Duration = Duration::from_secs(10);
+
+/// The CPU on which a task is runnable although `allowed` does not have it, if there is one.
+///
+/// A task that is being woken is shown as `R` before a CPU is chosen for it (`TASK_WAKING` in the kernel's `try_to_wake_up`), on the
+/// CPU where it fell asleep; a change of its mask does not move a sleeper from there. So being runnable there is not enough: it gets
+/// CPU time there, or it stays there.
+pub fn misplaced(context: &mut Context, pid: Pid, allowed: impl Fn(usize) -> bool) -> Result<Option<usize>> {
+    misplaced_by(context, || Ok((evidence::cpu_time_ns(pid)?, evidence::task_place(pid)?)), allowed)
+}
+
+/// The same of a task at which `look` looks: its CPU time, then its CPU and state.
+fn misplaced_by(
+    context: &mut Context,
+    mut look: impl FnMut() -> Result<(u64, (usize, char))>,
+    allowed: impl Fn(usize) -> bool,
+) -> Result<Option<usize>> {
+    let (before, (cpu, state)) = look()?;
+    if state != 'R' || allowed(cpu) {
+        return Ok(None);
+    }
+    let is_waking = context.wait_for(WAKING, Duration::from_millis(2), |_| {
+        let (time, (now, _)) = look()?;
+        Ok((now != cpu || time > before).then_some(now != cpu))
+    })?;
+    Ok((is_waking != Some(true)).then_some(cpu))
+}
+
 fn work(job: &Job, gate: &OwnedFd, release_fd: i32, progress: &SharedCounters, index: usize) {
     sys::name_and_follow_parent(HOG);
     if let Err(error) = prepare(job) {
@@ -291,3 +320,6 @@ fn compute(rounds: u64) {
     }
     black_box(value);
 }
+
+#[cfg(test)]
+mod tests;

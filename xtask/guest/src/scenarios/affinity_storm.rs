@@ -35,10 +35,10 @@ pub fn run(context: &mut Context) -> Result<()> {
         workers::set_affinity(pool.pids()[index], &mask)?;
         masks[index] = mask;
         changes += 1;
-        look(&pool, &masks, index, &mut outside)?;
+        look(context, &pool, &masks, index, &mut outside)?;
         if changes.is_multiple_of(CHANGES_PER_LOOK) {
             for index in 0..jobs.len() {
-                look(&pool, &masks, index, &mut outside)?;
+                look(context, &pool, &masks, index, &mut outside)?;
             }
             looks += 1;
             scheduler.require_on(context)?;
@@ -66,10 +66,14 @@ pub(super) fn random_mask(context: &mut Context, cpus: &[usize]) -> Cpus {
     mask
 }
 
-/// A sleeping task's CPU is where it ran last, so only runnable ones count.
-fn look(pool: &Pool, masks: &[Cpus], index: usize, outside: &mut Vec<String>) -> Result<()> {
-    let (cpu, state) = evidence::task_place(pool.pids()[index])?;
-    if state == 'R' && !masks[index].contains(&cpu) {
+fn look(
+    context: &mut Context,
+    pool: &Pool,
+    masks: &[Cpus],
+    index: usize,
+    outside: &mut Vec<String>,
+) -> Result<()> {
+    if let Some(cpu) = workers::misplaced(context, pool.pids()[index], |cpu| masks[index].contains(&cpu))? {
         outside.push(format!(
             "a runnable task is on CPU {cpu}, outside its mask {}",
             cpulist::format(&masks[index])

@@ -16,7 +16,7 @@ use crate::cpulist::Cpus;
 use crate::evidence;
 use crate::profile::{self, Profile};
 use crate::scheduler::{Scheduler, program};
-use crate::workers::{Job, Pool, TURN};
+use crate::workers::{self, Job, Pool, TURN};
 
 const CYCLES: u64 = 2;
 
@@ -123,8 +123,7 @@ fn wait_until_on(
 
 fn require_nobody_on(context: &mut Context, pool: &Pool, cpu: usize) -> Result<()> {
     for &pid in pool.pids() {
-        let (now, state) = evidence::task_place(pid)?;
-        if state == 'R' && now == cpu {
+        if workers::misplaced(context, pid, |now| now != cpu)?.is_some() {
             context.fail(format!("worker {pid} runs on CPU {cpu}, which is offline"));
         }
     }

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+use super::*;
+
+/// What a series of looks at a task that may not use CPU 5 ends with.
+fn verdict(looks: &[(u64, (usize, char))]) -> Option<usize> {
+    let mut context = Context::new("x", serde_json::from_str(r#"{"scheduler":"s"}"#).unwrap());
+    let mut looks = looks.iter();
+    let found = misplaced_by(&mut context, || Ok(*looks.next().unwrap()), |cpu| cpu != 5).unwrap();
+    assert_eq!(looks.next(), None, "it looks on");
+    found
+}
+
+#[test]
+fn a_task_that_runs_where_it_may_not_is_misplaced() {
+    assert_eq!(verdict(&[(7, (5, 'R')), (7, (5, 'R')), (8, (5, 'R'))]), Some(5));
+    // It went to sleep between two looks: it got CPU time all the same.
+    assert_eq!(verdict(&[(7, (5, 'R')), (8, (5, 'S'))]), Some(5));
+}
+
+#[test]
+fn a_sleeper_that_is_being_woken_is_not_misplaced() {
+    assert_eq!(verdict(&[(7, (5, 'R')), (7, (5, 'R')), (7, (3, 'R'))]), None);
+    assert_eq!(verdict(&[(7, (5, 'R')), (9, (3, 'S'))]), None);
+}
+
+#[test]
+fn a_task_is_looked_at_once_where_nothing_is_odd() {
+    assert_eq!(verdict(&[(7, (3, 'R'))]), None);
+    assert_eq!(verdict(&[(7, (5, 'S'))]), None);
+}
+
+#[test]
+fn a_process_of_the_machine_is_found_where_it_is() {
+    let mut context = Context::new("x", serde_json::from_str(r#"{"scheduler":"s"}"#).unwrap());
+    let mut spinner = std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+    let pid = Pid::from_raw(spinner.id().try_into().unwrap());
+    // Right after its fork it may not be runnable yet.
+    let found = (0..1000)
+        .find_map(|_| {
+            std::thread::sleep(Duration::from_millis(5));
+            misplaced(&mut context, pid, |_| false).unwrap()
+        })
+        .is_some();
+    let innocent = misplaced(&mut context, pid, |_| true).unwrap();
+    spinner.kill().unwrap();
+    spinner.wait().unwrap();
+    assert!(found);
+    assert_eq!(innocent, None);
+}
