@@ -5,6 +5,8 @@
  * Of the cells whose tasks wait, the one that has borrowed least for its weight is served. That is a vtime of cells, in
  * CPU time of a cell of weight 100: who had nothing to borrow for is a few slices behind at most, as a task that slept is.
  *
+ * Functions with loops are global: the verifier walks each of them once, and not once for every path that leads to it.
+ *
  * Relies on: the hints in `waitings`, set by whoever queues and cleared by whoever finds nothing; weights from the table.
  * Does not handle: two CPUs that charge one cell at once; one of the charges may be lost.
  */
@@ -115,13 +117,13 @@ static __always_inline struct waiting *waiting_at(u32 llc)
 }
 
 /* Of the cells whose work waits at that cache, the one that has borrowed least for its weight; CS_NONE if there is none. */
-static __noinline u32 neediest_at(struct cs_table *table, u32 cell, u32 llc)
+__noinline u32 neediest_at(struct cs_table *table __arg_nonnull, u32 cell, u32 llc)
 {
 	struct waiting *entry = waiting_at(llc);
 	u32 nr_cells = conf.nr_cells, best = CS_NONE, other;
 	u64 best_vtime = 0, vtime;
 
-	if (!entry || !table)
+	if (!entry)
 		return CS_NONE;
 	bpf_for(other, 0, nr_cells) {
 		if (other == cell || !waits_at(table, entry, other, llc))
@@ -148,12 +150,12 @@ static __always_inline bool take_for(u32 cell, u32 llc)
 }
 
 /* The same whoever comes first: the neediest cell's tasks may all be barred from this CPU. */
-static __noinline bool take_any_at(struct cs_table *table, u32 cell, u32 llc, struct cpu_ctx *cctx)
+__noinline bool take_any_at(struct cs_table *table __arg_nonnull, u32 cell, u32 llc, struct cpu_ctx *cctx __arg_nonnull)
 {
 	struct waiting *entry = waiting_at(llc);
 	u32 nr_cells = conf.nr_cells, start, i;
 
-	if (!entry || !cctx || !table)
+	if (!entry)
 		return false;
 	start = cctx->borrow_cursor;
 	if (start >= nr_cells)
@@ -185,12 +187,11 @@ static __always_inline u32 borrower(struct task_struct *prev, struct cpu_ctx *cc
  * is served if it lags by enough. Nothing is taken if `present`, the cell that borrows the CPU now, has had less than them all:
  * its task goes on, by way of enqueue.
  */
-static __noinline bool borrow_work(struct cs_table *table, u32 cell, u32 llc, struct cpu_ctx *cctx, u32 present)
+__noinline bool borrow_work(struct cs_table *table __arg_nonnull, u32 cell, u32 llc, struct cpu_ctx *cctx __arg_nonnull,
+			    u32 present)
 {
 	u32 nr_llcs = conf.nr_llcs, from = llc, best = CS_NONE, other, i;
 
-	if (!cctx || !table)
-		return false;
 	bpf_for(i, 0, nr_llcs) {
 		from = llc + i >= nr_llcs ? llc + i - nr_llcs : llc + i;
 		best = neediest_at(table, cell, from);

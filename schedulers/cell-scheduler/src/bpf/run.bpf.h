@@ -112,12 +112,12 @@ static __always_inline bool head_vtime(u64 dsq, u64 *vtime)
  * Takes a task from a queue of the cell that has fallen behind `vtime`, the earliest this CPU has. One queue is looked at each
  * time, going round.
  */
-static __noinline bool take_lagging(u32 cell, u32 llc, u64 vtime, struct cpu_ctx *cctx)
+__noinline bool take_lagging(u32 cell, u32 llc, u64 vtime, struct cpu_ctx *cctx __arg_nonnull)
 {
 	u32 nr_llcs = conf.nr_llcs, other, queue;
 	u64 head, lag;
 
-	if (!cctx || nr_llcs < 2)
+	if (nr_llcs < 2)
 		return false;
 	other = cctx->lag_cursor + 1;
 	if (other >= nr_llcs)
@@ -131,7 +131,7 @@ static __noinline bool take_lagging(u32 cell, u32 llc, u64 vtime, struct cpu_ctx
 }
 
 /* Takes a task from another queue of the cell, one without CPUs included. */
-static __noinline bool steal_in_cell(u32 cell, u32 llc)
+__noinline bool steal_in_cell(u32 cell, u32 llc)
 {
 	u32 nr_llcs = conf.nr_llcs, i;
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+//! Who is where they may not be, and who only looks so.
 
 use super::*;
 
