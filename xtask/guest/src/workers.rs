@@ -301,14 +301,16 @@ fn play(own: &AtomicU64, partner: &AtomicU64, begins: bool) -> ! {
 }
 
 fn prepare(job: &Job) -> Result<()> {
-    if let Some(cpus) = &job.cpus {
-        set_affinity(Pid::from_raw(0), cpus)?;
-    }
+    // Before the affinity: so a real-time task arrives on its CPU by migration and finds it at whatever it does. The other way round it
+    // would wait there as an ordinary task first.
     match job.policy {
         Policy::Other => {}
         Policy::Idle => sys::set_policy(libc::SCHED_IDLE, 0).context("cannot become SCHED_IDLE")?,
         Policy::Ext => sys::set_policy(sys::SCHED_EXT, 0).context("cannot become SCHED_EXT")?,
         Policy::Fifo => sys::set_policy(libc::SCHED_FIFO, 1).context("cannot become SCHED_FIFO")?,
+    }
+    if let Some(cpus) = &job.cpus {
+        set_affinity(Pid::from_raw(0), cpus)?;
     }
     sys::set_nice(job.nice).with_context(|| format!("cannot set nice {}", job.nice))
 }

@@ -18,6 +18,7 @@
 #include "enq_flags.bpf.h"
 #include "exempt.bpf.h"
 #include "forced_stall.h"
+#include "higher_class.bpf.h"
 #include "hotplug.bpf.h"
 #include "push_policy.h"
 #include "vtime.h"
@@ -249,42 +250,6 @@ static __always_inline bool is_online(u32 cpu)
 static __always_inline u32 ordered_cpu(u32 index)
 {
 	return cpu_order[masked(index, AP_MAX_CPUS)];
-}
-
-static __always_inline bool has_higher_class(const struct rq *rq)
-{
-	if (rq->rt.rt_nr_running)
-		return true;
-	/* The kernel's servers of lower classes are deadline entities, too, but no tasks. */
-	return rq->dl.dl_nr_running && rq->nr_running > rq->scx.nr_running;
-}
-
-/*
- * Real-time or deadline tasks run on this CPU or are about to. The stopper does not count: it is short, and nobody should move for
- * it.
- */
-static __always_inline bool higher_class_here(void)
-{
-	return has_higher_class(bpf_this_cpu_ptr(&runqueues));
-}
-
-/* The same of another CPU, as seen without its lock. */
-static __always_inline bool higher_class_on(u32 cpu)
-{
-	const struct rq *rq = bpf_per_cpu_ptr(&runqueues, cpu);
-
-	return rq && has_higher_class(rq);
-}
-
-/*
- * Before 7.0 the kernel asks for work even when a real-time task is next: what dispatch then puts on the local queue waits behind
- * that task, where nobody can take it away. From 7.0 on it asks only when something will run (then there is a server, too).
- */
-static __always_inline bool asked_in_vain(void)
-{
-	const struct rq *rq = bpf_this_cpu_ptr(&runqueues);
-
-	return !bpf_core_field_exists(rq->ext_server) && rq->rt.rt_nr_running;
 }
 
 static __always_inline bool is_kthread(const struct task_struct *p)

@@ -248,7 +248,7 @@ void BPF_STRUCT_OPS(cell_scheduler_dispatch, s32 cpu, struct task_struct *prev)
 	u32 cell, llc = llc_of_cpu(cpu);
 	struct choice choice = {};
 
-	if (!table || !cctx || llc >= conf.nr_llcs)
+	if (!table || !cctx || llc >= conf.nr_llcs || asked_in_vain())
 		return;
 	cell = cell_of_cpu(table, cpu);
 	if (cell >= conf.nr_cells)

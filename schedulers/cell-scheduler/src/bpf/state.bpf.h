@@ -21,6 +21,7 @@
 #include "enq_flags.bpf.h"
 #include "exempt.bpf.h"
 #include "forced_stall.h"
+#include "higher_class.bpf.h"
 #include "hotplug.bpf.h"
 #include "vtime.h"
 #include "weight.h"

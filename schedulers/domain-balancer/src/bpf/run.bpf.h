@@ -143,14 +143,16 @@ static __always_inline void keep_alone(struct task_struct *prev, struct task_ctx
 void BPF_STRUCT_OPS(domain_balancer_dispatch, s32 cpu, struct task_struct *prev)
 {
 	u32 domain = domain_of_cpu(cpu);
-	struct task_ctx *tctx = keepable(prev);
 	struct domain_ctx *dom = domain_ctx(domain);
 	struct cpu_axis *axis = cpu_axis(cpu);
 	u64 pinned_vtime = 0, shared_vtime = 0;
-	bool pinned = head_vtime(cpu_dsq(cpu), &pinned_vtime), shared;
+	struct task_ctx *tctx;
+	bool pinned, shared;
 
-	if (!dom || !axis)
+	if (!dom || !axis || asked_in_vain())
 		return;
+	tctx = keepable(prev);
+	pinned = head_vtime(cpu_dsq(cpu), &pinned_vtime);
 	/* The order only matters when there is a choice. */
 	if (!pinned && !tctx) {
 		if (!scx_bpf_dsq_move_to_local(domain_dsq(domain), 0))

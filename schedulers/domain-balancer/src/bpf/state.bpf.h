@@ -19,6 +19,7 @@
 #include "enq_flags.bpf.h"
 #include "exempt.bpf.h"
 #include "forced_stall.h"
+#include "higher_class.bpf.h"
 #include "hotplug.bpf.h"
 #include "vtime.h"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! 18: a SCHED_FIFO hog takes one CPU for good. Tasks that may run elsewhere must not wait behind it, the one that it
+//! 18: a SCHED_FIFO hog comes to one CPU and takes it for good. Tasks that may run elsewhere must not wait behind it, the one that it
 //! preempted included. A task bound to that CPU gets what the kernel's server for sched_ext gives it (from 7.0 on), and
 //! waits, without harm to the scheduler, where there is none.
 

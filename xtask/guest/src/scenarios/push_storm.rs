@@ -108,7 +108,7 @@ fn change(
             pools[index] = Pool::start(&[Job::spinner().on(&Cpus::from([cpu, other]))])?;
         }
         6 => {
-            // One at a time: until it has its policy it is a hog bound to that CPU, which could not even be killed behind another.
+            // One at a time: each takes the CPU that it is bound to for good.
             *thief = None;
             *thief = Some(Pool::start(&[Job::spinner().on(&Cpus::from([cpu])).policy(Policy::Fifo)])?);
         }
