@@ -69,10 +69,13 @@ pub fn known(name: &str) -> Result<()> {
 
 /// Builds a package that needs what the schedulers need, such as one of them, and gives its program.
 ///
+/// It names the program and not the package: then the packages that it shares with the rest of the workspace have the features that
+/// the tests were built with, and are not built once more for each program.
+///
 /// # Errors
 /// When it does not compile.
 pub fn program(name: &str, release: bool) -> Result<PathBuf> {
-    let mut cargo = cargo("build", name);
+    let mut cargo = cargo_for(name);
     if release {
         cargo.arg("--release");
     }
@@ -87,7 +90,7 @@ pub fn program(name: &str, release: bool) -> Result<PathBuf> {
 /// # Errors
 /// When it does not compile.
 pub fn program_with(name: &str, settings: &[String]) -> Result<PathBuf> {
-    let mut cargo = cargo("build", name);
+    let mut cargo = cargo_for(name);
     settings.iter().for_each(|setting| _ = cargo.args(["--config", setting]));
     cargo.envs(build_environment());
     compile(cargo, name)
@@ -107,6 +110,13 @@ pub fn guest() -> Result<PathBuf> {
 /// The cargo that runs this program, else the one in `PATH`.
 pub fn cargo_program() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// cargo, building one program out of the whole workspace.
+fn cargo_for(program: &str) -> Command {
+    let mut command = cargo_program();
+    command.args(["build", "--workspace", "--bin", program]).current_dir(paths::root());
+    command
 }
 
 /// cargo, on one package of this workspace.
@@ -179,4 +189,39 @@ fn dependency_count(package: &str) -> u64 {
     tree.args(["--prefix", "none", "--edges", "normal,build", "--format", "{p}"]);
     let text = process::text(&mut tree).unwrap_or_default();
     text.lines().map(|line| line.trim_end_matches(" (*)")).collect::<BTreeSet<_>>().len() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every package that programs need, with its features, when these kinds of dependencies count.
+    fn packages(edges: &str) -> BTreeSet<String> {
+        let mut tree = cargo_program();
+        tree.args([
+            "tree",
+            "--offline",
+            "--workspace",
+            "--prefix",
+            "none",
+            "--format",
+            "{p} {f}",
+            "--edges",
+            edges,
+        ]);
+        let text = process::text(tree.current_dir(paths::root())).unwrap();
+        text.lines().map(|line| line.trim_end_matches(" (*)").to_owned()).collect()
+    }
+
+    #[test]
+    fn programs_and_tests_share_what_both_need() {
+        let (programs, all) = (packages("normal,build"), packages("all"));
+        assert!(programs.len() > 100, "{programs:?}");
+        let apart: Vec<&String> = programs.difference(&all).collect();
+        assert!(
+            apart.is_empty(),
+            "tests ask for more features of these than programs, so each is built twice, and with it all that depends on it; \
+             xtask/Cargo.toml evens that out: {apart:#?}"
+        );
+    }
 }

@@ -18,10 +18,15 @@ use crate::workers::{self, Job, Pool};
 
 const FILE: &str = include_str!("../../../../crates/sched-sim/fidelity/scenarios.json");
 
+/// Between two looks from CPUs that no job uses.
 const SAMPLE: Duration = Duration::from_millis(100);
 
+/// Between two looks where every CPU is some job's. The harness is real-time and takes its CPU from them for tens of milliseconds a look,
+/// emulated; a scheduler that moves on who is robbed of a CPU empties that cache meanwhile, and is to have it back before the next look.
+const APART: Duration = Duration::from_millis(500);
+
 /// The end of the run, in which tasks are counted by cache.
-const LAST: Duration = Duration::from_secs(1);
+const LAST: Duration = Duration::from_secs(4);
 
 #[derive(Deserialize)]
 struct Suite {
@@ -149,7 +154,7 @@ fn measure(
     let bound = release.is_none() && masks.iter().any(Option::is_some);
     let (mut applied_before, mut outside, mut last) = (0, 0, Vec::new());
     while begin.elapsed() < length {
-        context.sleep(SAMPLE);
+        context.sleep(if bound { SAMPLE } else { APART });
         if release.is_some_and(|at| begin.elapsed() >= at) {
             release = None;
             applied_before = scheduler.stats(context)?.counter("applied")?;
@@ -170,7 +175,7 @@ fn measure(
             last.push(evidence::count_per_domain(&llcs, &cpus));
         }
     }
-    ensure!(!last.is_empty(), "the machine was too slow for one sample of the last second");
+    ensure!(!last.is_empty(), "the machine was too slow for one look at the end");
     let had = pool.cpu_seconds()?;
     let (least, most) = figures::bounds(&figures::column_means(&last)).unwrap_or_default();
     let busy = figures::column_means(&last).iter().filter(|&&tasks| tasks > 0.0).count();
