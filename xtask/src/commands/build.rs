@@ -198,17 +198,7 @@ mod tests {
     /// Every package that programs need, with its features, when these kinds of dependencies count.
     fn packages(edges: &str) -> BTreeSet<String> {
         let mut tree = cargo_program();
-        tree.args([
-            "tree",
-            "--offline",
-            "--workspace",
-            "--prefix",
-            "none",
-            "--format",
-            "{p} {f}",
-            "--edges",
-            edges,
-        ]);
+        tree.args(["tree", "--workspace", "--prefix", "none", "--format", "{p} {f}", "--edges", edges]);
         let text = process::text(tree.current_dir(paths::root())).unwrap();
         text.lines().map(|line| line.trim_end_matches(" (*)").to_owned()).collect()
     }
