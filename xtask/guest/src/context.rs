@@ -49,6 +49,12 @@ pub struct Context {
 }
 
 impl Context {
+    /// Of a scenario that no test cares about.
+    #[cfg(test)]
+    pub fn for_test() -> Self {
+        Self::new("x", serde_json::from_str(r#"{"scheduler":"s"}"#).expect("a plan"))
+    }
+
     /// A fresh run of `scenario`.
     pub fn new(scenario: &str, plan: Plan) -> Self {
         let seconds = if plan.seconds > 0.0 { plan.seconds } else { DEFAULT_SECONDS };

@@ -226,12 +226,13 @@ const WAKING: Duration = Duration::from_secs(10);
 /// CPU where it fell asleep; a change of its mask does not move a sleeper from there. So being runnable there is not enough: it gets
 /// CPU time there, or it stays there.
 pub fn misplaced(context: &mut Context, pid: Pid, allowed: impl Fn(usize) -> bool) -> Result<Option<usize>> {
-    misplaced_by(context, || Ok((evidence::cpu_time_ns(pid)?, evidence::task_place(pid)?)), allowed)
+    misplaced_by(context, WAKING, || Ok((evidence::cpu_time_ns(pid)?, evidence::task_place(pid)?)), allowed)
 }
 
-/// The same of a task at which `look` looks: its CPU time, then its CPU and state.
+/// The same of a task at which `look` looks (its CPU time, then its CPU and state), and which is given `waking` to leave.
 fn misplaced_by(
     context: &mut Context,
+    waking: Duration,
     mut look: impl FnMut() -> Result<(u64, (usize, char))>,
     allowed: impl Fn(usize) -> bool,
 ) -> Result<Option<usize>> {
@@ -239,11 +240,11 @@ fn misplaced_by(
     if state != 'R' || allowed(cpu) {
         return Ok(None);
     }
-    let is_waking = context.wait_for(WAKING, Duration::from_millis(2), |_| {
+    let has_left = context.wait_for(waking, Duration::from_millis(2), |_| {
         let (time, (now, _)) = look()?;
         Ok((now != cpu || time > before).then_some(now != cpu))
     })?;
-    Ok((is_waking != Some(true)).then_some(cpu))
+    Ok((has_left != Some(true)).then_some(cpu))
 }
 
 fn work(job: &Job, gate: &OwnedFd, release_fd: i32, progress: &SharedCounters, index: usize) {

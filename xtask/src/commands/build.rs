@@ -101,7 +101,8 @@ pub fn program_with(name: &str, settings: &[String]) -> Result<PathBuf> {
 /// # Errors
 /// When it does not compile.
 pub fn guest() -> Result<PathBuf> {
-    let mut cargo = cargo("build", "guest");
+    let mut cargo = cargo_program();
+    cargo.args(["build", "--package", "guest"]).current_dir(paths::root());
     cargo.args(["--target", GUEST_TARGET]).env("RUSTFLAGS", "-C target-feature=+crt-static");
     cargo.env_remove("CARGO_ENCODED_RUSTFLAGS");
     compile(cargo, "guest")
@@ -116,13 +117,6 @@ pub fn cargo_program() -> Command {
 fn cargo_for(program: &str) -> Command {
     let mut command = cargo_program();
     command.args(["build", "--workspace", "--bin", program]).current_dir(paths::root());
-    command
-}
-
-/// cargo, on one package of this workspace.
-fn cargo(verb: &str, package: &str) -> Command {
-    let mut command = cargo_program();
-    command.args([verb, "--package", package]).current_dir(paths::root());
     command
 }
 
@@ -185,29 +179,34 @@ fn compile(mut cargo: Command, package: &str) -> Result<PathBuf> {
 
 /// How many packages a build of `package` involves: the length of its progress bar.
 fn dependency_count(package: &str) -> u64 {
-    let mut tree = cargo("tree", package);
-    tree.args(["--prefix", "none", "--edges", "normal,build", "--format", "{p}"]);
-    let text = process::text(&mut tree).unwrap_or_default();
-    text.lines().map(|line| line.trim_end_matches(" (*)")).collect::<BTreeSet<_>>().len() as u64
+    let text = process::text(&mut tree(&["--package", package], "normal,build", "{p}")).unwrap_or_default();
+    packages(&text).len() as u64
+}
+
+/// cargo, listing what the selected packages need through dependencies of these kinds.
+fn tree(selection: &[&str], edges: &str, format: &str) -> Command {
+    let mut tree = cargo_program();
+    tree.args(["tree", "--prefix", "none", "--edges", edges, "--format", format]).args(selection);
+    tree.current_dir(paths::root());
+    tree
+}
+
+/// What such a list names, each once.
+fn packages(text: &str) -> BTreeSet<&str> {
+    text.lines().map(|line| line.trim_end_matches(" (*)")).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Every package that programs need, with its features, when these kinds of dependencies count.
-    fn packages(edges: &str) -> BTreeSet<String> {
-        let mut tree = cargo_program();
-        tree.args(["tree", "--workspace", "--prefix", "none", "--format", "{p} {f}", "--edges", edges]);
-        let text = process::text(tree.current_dir(paths::root())).unwrap();
-        text.lines().map(|line| line.trim_end_matches(" (*)").to_owned()).collect()
-    }
-
     #[test]
     fn programs_and_tests_share_what_both_need() {
-        let (programs, all) = (packages("normal,build"), packages("all"));
+        let list = |edges| process::text(&mut tree(&["--workspace"], edges, "{p} {f}")).unwrap();
+        let (programs, all) = (list("normal,build"), list("all"));
+        let (programs, all) = (packages(&programs), packages(&all));
         assert!(programs.len() > 100, "{programs:?}");
-        let apart: Vec<&String> = programs.difference(&all).collect();
+        let apart: Vec<_> = programs.difference(&all).collect();
         assert!(
             apart.is_empty(),
             "tests ask for more features of these than programs, so each is built twice, and with it all that depends on it; \

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use nix::unistd::Pid;
 
 use crate::context::Context;
 use crate::cpulist::{self, Cpus};
@@ -35,10 +36,10 @@ pub fn run(context: &mut Context) -> Result<()> {
         workers::set_affinity(pool.pids()[index], &mask)?;
         masks[index] = mask;
         changes += 1;
-        look(context, &pool, &masks, index, &mut outside)?;
+        outside.extend(look(context, pool.pids()[index], &masks[index])?);
         if changes.is_multiple_of(CHANGES_PER_LOOK) {
-            for index in 0..jobs.len() {
-                look(context, &pool, &masks, index, &mut outside)?;
+            for (&pid, mask) in pool.pids().iter().zip(&masks) {
+                outside.extend(look(context, pid, mask)?);
             }
             looks += 1;
             scheduler.require_on(context)?;
@@ -66,18 +67,9 @@ pub(super) fn random_mask(context: &mut Context, cpus: &[usize]) -> Cpus {
     mask
 }
 
-fn look(
-    context: &mut Context,
-    pool: &Pool,
-    masks: &[Cpus],
-    index: usize,
-    outside: &mut Vec<String>,
-) -> Result<()> {
-    if let Some(cpu) = workers::misplaced(context, pool.pids()[index], |cpu| masks[index].contains(&cpu))? {
-        outside.push(format!(
-            "a runnable task is on CPU {cpu}, outside its mask {}",
-            cpulist::format(&masks[index])
-        ));
-    }
-    Ok(())
+/// What is to be said of a task outside its mask.
+fn look(context: &mut Context, pid: Pid, mask: &Cpus) -> Result<Option<String>> {
+    let misplaced = workers::misplaced(context, pid, |cpu| mask.contains(&cpu))?;
+    Ok(misplaced
+        .map(|cpu| format!("a runnable task is on CPU {cpu}, outside its mask {}", cpulist::format(mask))))
 }

@@ -125,7 +125,7 @@ mod tests {
     use crate::protocol::{Record, Verdict};
 
     fn verdict(pair: usize, first: [f64; 2], second: [f64; 2]) -> Verdict {
-        let mut context = Context::new("9", serde_json::from_str(r#"{"scheduler":"s"}"#).unwrap());
+        let mut context = Context::for_test();
         judge(&mut context, &pairs()[pair], first, second);
         match context.finish(Ok(())) {
             Record::Result { verdict, .. } => verdict,

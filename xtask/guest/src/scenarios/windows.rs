@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn only_good_windows_in_a_row_count() {
-        let mut context = Context::new("x", serde_json::from_str(r#"{"scheduler":"s"}"#).unwrap());
+        let mut context = Context::for_test();
         let mut looks = [true, true, false, true, true, true].into_iter();
         let hour = Duration::from_secs(3600);
         let found = wait_until_steady(&mut context, hour, |_| Ok(looks.next().unwrap())).unwrap();

@@ -5,9 +5,13 @@ use super::*;
 
 /// What a series of looks at a task that may not use CPU 5 ends with.
 fn verdict(looks: &[(u64, (usize, char))]) -> Option<usize> {
-    let mut context = Context::new("x", serde_json::from_str(r#"{"scheduler":"s"}"#).unwrap());
+    verdict_within(WAKING, looks)
+}
+
+fn verdict_within(waking: Duration, looks: &[(u64, (usize, char))]) -> Option<usize> {
+    let mut context = Context::for_test();
     let mut looks = looks.iter();
-    let found = misplaced_by(&mut context, || Ok(*looks.next().unwrap()), |cpu| cpu != 5).unwrap();
+    let found = misplaced_by(&mut context, waking, || Ok(*looks.next().unwrap()), |cpu| cpu != 5).unwrap();
     assert_eq!(looks.next(), None, "it looks on");
     found
 }
@@ -26,6 +30,11 @@ fn a_sleeper_that_is_being_woken_is_not_misplaced() {
 }
 
 #[test]
+fn a_task_that_stays_where_it_may_not_be_is_misplaced() {
+    assert_eq!(verdict_within(Duration::ZERO, &[(7, (5, 'R')), (7, (5, 'R'))]), Some(5));
+}
+
+#[test]
 fn a_task_is_looked_at_once_where_nothing_is_odd() {
     assert_eq!(verdict(&[(7, (3, 'R'))]), None);
     assert_eq!(verdict(&[(7, (5, 'S'))]), None);
@@ -33,7 +42,7 @@ fn a_task_is_looked_at_once_where_nothing_is_odd() {
 
 #[test]
 fn a_process_of_the_machine_is_found_where_it_is() {
-    let mut context = Context::new("x", serde_json::from_str(r#"{"scheduler":"s"}"#).unwrap());
+    let mut context = Context::for_test();
     let mut spinner = std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
     let pid = Pid::from_raw(spinner.id().try_into().unwrap());
     // Right after its fork it may not be runnable yet.
