@@ -50,6 +50,11 @@ u64 active_push_next_interval(u64 interval, u64 min, u64 max, bool unbalanced, b
 	return push_next_interval(interval, min, max, unbalanced, all_pinned);
 }
 
+u64 active_push_round_interval(u64 interval, u64 min, u64 max, u32 busy_factor, bool busy)
+{
+	return push_round_interval(interval, min, max, busy_factor, busy);
+}
+
 u64 active_push_newidle_cost(u64 estimate, u64 measured, u64 limit, bool decay_due)
 {
 	return push_newidle_cost(estimate, measured, limit, decay_due);

@@ -146,11 +146,16 @@ impl Run {
     /// How long after [`FREE_AT`] it was until `settled` held for the places of all tasks and went on holding to the end, looked
     /// at every 0.5 ms.
     pub fn settled_after_ms(&self, settled: impl Fn(&[usize]) -> bool) -> f64 {
+        self.settled_since_ms(FREE_AT, settled)
+    }
+
+    /// The same after another moment.
+    pub fn settled_since_ms(&self, from: u64, settled: impl Fn(&[usize]) -> bool) -> f64 {
         let mut at = self.end_ns - MS;
-        while at > FREE_AT && settled(&self.places(at).into_values().collect::<Vec<_>>()) {
+        while at > from && settled(&self.places(at).into_values().collect::<Vec<_>>()) {
             at -= MS / 2;
         }
-        (at - FREE_AT) as f64 / MS as f64
+        (at - from) as f64 / MS as f64
     }
 
     /// Ticks are 4 ms apart.

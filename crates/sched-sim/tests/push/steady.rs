@@ -4,8 +4,9 @@
 use sim::program::{Dist, Program, Step};
 use sim::rng::Rng;
 use sim::task::TaskSpec;
+use sim::world::Outside;
 
-use crate::scene::{MS, S, Scene, US};
+use crate::scene::{MS, S, Scene, US, per_group};
 
 /// A hog may be moved so often a second on average, whatever its neighbours do.
 const HOG_MOVES_PER_SECOND: f64 = 2.0;
@@ -110,4 +111,19 @@ fn rounds_that_meet_only_pinned_tasks_back_off() {
     let late = rounds_between(3 * S, 5 * S);
     assert!(late <= 4 * 5, "{late} idle rounds in two seconds");
     println!("all pinned: {late} idle rounds in two seconds, {pinned} met only pinned tasks");
+}
+
+/// The same on CPUs that are all busy, for so long that their rounds are as rare as they get: once nothing is pinned any more, one of them
+/// comes soon enough to matter.
+#[test]
+fn busy_cpus_find_out_soon_that_nothing_is_pinned_any_more() {
+    let freed = 20 * S + MS;
+    let run = Scene::new("1n1l4c1t", 30 * S)
+        .hogs_on(&[0, 0, 0, 1, 2, 2, 2, 3], true)
+        .with(Outside::SetGroupAffinity { group: 0, cpus: None }, freed)
+        .run();
+    let after = run.settled_since_ms(freed, |cpus| per_group(cpus, 1).values().all(|&hogs| hogs == 2));
+    println!("two hogs on each CPU {after} ms after they were set free, {} moves", run.moves());
+    assert!(after < 1_500.0, "two hogs on each CPU only after {after} ms");
+    assert_eq!(run.moves(), 2);
 }

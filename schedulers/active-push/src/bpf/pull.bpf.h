@@ -296,13 +296,11 @@ static __always_inline bool claim_round(struct level_state *state, u64 interval,
 
 static __always_inline u64 round_interval(const struct level_state *state, u32 level, bool busy)
 {
-	u64 interval = state->interval_ns;
+	const volatile struct ap_level *params = level_conf(level);
 
 	if (level >= AP_MAX_LEVELS)
 		return ~0ULL;
-	if (interval < level_conf(level)->min_interval_ns)
-		interval = level_conf(level)->min_interval_ns;
-	return busy ? interval * level_conf(level)->busy_factor : interval;
+	return push_round_interval(state->interval_ns, params->min_interval_ns, params->max_interval_ns, params->busy_factor, busy);
 }
 
 /* The innermost level on which both CPUs are in one span: whose counters a move between them belongs to. */

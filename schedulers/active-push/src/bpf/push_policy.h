@@ -138,6 +138,18 @@ static __always_inline u64 push_next_interval(u64 interval, u64 min, u64 max, bo
 	return interval * 2 < limit ? interval * 2 : limit;
 }
 
+/*
+ * How long a group waits from one round to the next: on a busy CPU the factor times its interval. What rounds among pinned tasks have
+ * added is not multiplied, or a busy CPU would find out many seconds late that they may move again. (The kernel cuts a busy CPU's
+ * interval at a tenth of a second for each CPU: get_sd_balance_interval.)
+ */
+static __always_inline u64 push_round_interval(u64 interval, u64 min, u64 max, u32 busy_factor, bool busy)
+{
+	u64 own = interval < min ? min : interval, usual = own < max ? own : max;
+
+	return busy && usual * busy_factor > own ? usual * busy_factor : own;
+}
+
 /* The estimate of what a newly idle round costs: rises at once (up to a limit), falls by 1 % a second. */
 static __always_inline u64 push_newidle_cost(u64 estimate, u64 measured, u64 limit, bool decay_due)
 {

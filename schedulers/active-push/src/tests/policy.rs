@@ -40,6 +40,8 @@ unsafe extern "C" {
         moved: bool,
         all_pinned: bool,
     ) -> u64;
+    safe fn active_push_round_interval(interval: u64, min: u64, max: u64, busy_factor: u32, busy: bool)
+    -> u64;
     safe fn active_push_newidle_cost(estimate: u64, measured: u64, limit: u64, decay_due: bool) -> u64;
     safe fn active_push_average_idle(average: u64, period: u64, max: u64) -> u64;
     safe fn active_push_latency_bucket(ns: u64, nr_buckets: u32) -> u32;
@@ -109,6 +111,14 @@ fn intervals_double_and_fall_back() {
     assert_eq!(next(16, true, false), 4);
     assert_eq!(next(16, false, true), 32, "all pinned backs off further");
     assert_eq!(active_push_next_interval(500_000_000, 4, 16, false, true), 512_000_000);
+}
+
+#[test]
+fn busy_cpus_wait_longer_but_not_for_pinned_tasks() {
+    let wait = |interval, busy| active_push_round_interval(interval, 4, 8, 16, busy);
+    assert_eq!([wait(0, false), wait(4, false), wait(8, false), wait(512, false)], [4, 4, 8, 512]);
+    assert_eq!([wait(0, true), wait(4, true), wait(8, true)], [64, 64, 128]);
+    assert_eq!([wait(64, true), wait(128, true), wait(256, true), wait(512, true)], [128, 128, 256, 512]);
 }
 
 #[test]
