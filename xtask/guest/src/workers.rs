@@ -2,11 +2,12 @@
 //! The load: forked processes that count their progress in shared memory.
 
 use std::hint::black_box;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io::{PipeReader, PipeWriter, Read as _};
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::signal::{Signal, kill};
@@ -24,6 +25,13 @@ pub const HOG: &str = "hog";
 /// The longest that a runnable worker may wait for its turn. No scheduler here lets one wait for more than some seconds;
 /// a machine that emulates every CPU on one busy host core multiplies that.
 pub const TURN: Duration = Duration::from_secs(60);
+
+/// The longest that it may take until every worker of a pool has its policy, CPUs and nice value. For that
+/// each needs some turns as an ordinary task beside whatever runs, and a pool may have hundreds.
+const PREPARED: Duration = Duration::from_secs(180);
+
+/// Workers that a failure names.
+const SHOWN: usize = 3;
 
 /// What a worker does all day.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -118,10 +126,14 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Forks one process per job; all begin at once, after the last fork.
+    /// Forks one process per job. All begin at once, when the last is forked and prepared, and only then this
+    /// returns: whoever measures turns from here on does not measure forks.
+    ///
+    /// # Errors
+    /// A worker cannot be forked or prepared, or not in time.
     pub fn start(jobs: &[Job]) -> Result<Self> {
         let progress = SharedCounters::new(jobs.len()).context("no shared memory for the workers")?;
-        let (gate, release) = nix::unistd::pipe().context("no pipe for the workers")?;
+        let (gate, release) = Gate::new(jobs.len())?;
         let mut pool = Self { pids: Vec::new(), progress };
         for (index, job) in jobs.iter().enumerate() {
             let progress = &pool.progress;
@@ -131,6 +143,7 @@ impl Pool {
             pool.pids.push(pid);
         }
         drop(release);
+        gate.require_open(jobs, PREPARED)?;
         Ok(pool)
     }
 
@@ -247,15 +260,54 @@ fn misplaced_by(
     Ok((has_left != Some(true)).then_some(cpu))
 }
 
-fn work(job: &Job, gate: &OwnedFd, release_fd: i32, progress: &SharedCounters, index: usize) {
+/// What holds the workers back until all are prepared: a pipe that is at its end when the last copy of its
+/// write end is closed.
+struct Gate {
+    entry: PipeReader,
+    prepared: SharedCounters,
+}
+
+impl Gate {
+    /// A closed gate for so many workers, and the end that keeps it closed: every worker inherits a copy.
+    fn new(workers: usize) -> Result<(Self, PipeWriter)> {
+        let (entry, release) = std::io::pipe().context("no pipe for the workers")?;
+        let prepared = SharedCounters::new(workers).context("no shared memory for the workers")?;
+        Ok((Self { entry, prepared }, release))
+    }
+
+    /// The worker `index` is prepared, gives up its copy of the write end and waits for the others.
+    fn pass(&self, index: usize, release_fd: i32) {
+        self.prepared.get(index).store(1, Ordering::Release);
+        let _closed = nix::unistd::close(release_fd);
+        let _opened = (&self.entry).read(&mut [0u8; 1]);
+    }
+
+    /// Waits for the gate to open, at most `deadline`. A worker that ends closes its copy, too: who was
+    /// prepared is counted apart.
+    fn require_open(&self, jobs: &[Job], deadline: Duration) -> Result<()> {
+        // The end of a pipe counts as readable.
+        let is_open = sys::wait_readable(&[self.entry.as_fd()], deadline);
+        let is_missing = |&(index, _): &(usize, &Job)| self.prepared.get(index).load(Ordering::Acquire) == 0;
+        let missing: Vec<(usize, &Job)> = jobs.iter().enumerate().filter(is_missing).collect();
+        let first = &missing[..missing.len().min(SHOWN)];
+        let shown = || format!("{} of {} workers, first {first:?}", missing.len(), jobs.len());
+        ensure!(is_open, "the workers did not all get so far as to begin in {deadline:?}: {}", shown());
+        ensure!(
+            missing.is_empty(),
+            "workers ended before they had their policy, CPUs and nice value: {}",
+            shown()
+        );
+        Ok(())
+    }
+}
+
+fn work(job: &Job, gate: &Gate, release_fd: i32, progress: &SharedCounters, index: usize) {
     sys::name_and_follow_parent(HOG);
     if let Err(error) = prepare(job) {
         eprintln!("worker {index}: {error:#}");
         sys::exit_now(1);
     }
-    // The gate opens when the last copy of its write end is closed: first this process's own.
-    let _closed = nix::unistd::close(release_fd);
-    let _opened = nix::unistd::read(gate, &mut [0u8; 1]);
+    gate.pass(index, release_fd);
     let counter = progress.get(index);
     match job.kind {
         Kind::Spinner => loop {

@@ -36,8 +36,8 @@ pub fn run(context: &mut Context) -> Result<()> {
     jobs.extend(vec![Job::spinner(); 2 * cpus.len()]);
     let pool = Pool::start(&jobs)?;
     context.sleep(Duration::from_secs(2));
-    let before = pool.cpu_seconds()?;
     let hog = Pool::start(&[Job::spinner().on(&taken).policy(Policy::Fifo)])?;
+    let before = pool.cpu_seconds()?;
     context.step(format!("CPU {last} is taken"));
     context.sleep(LENGTH);
     let had: Vec<f64> =

@@ -40,6 +40,36 @@ fn a_task_is_looked_at_once_where_nothing_is_odd() {
     assert_eq!(verdict(&[(7, (5, 'S'))]), None);
 }
 
+/// What is said of a gate at which the workers `prepared` of three have been.
+fn at_gate(prepared: &[usize], opened: bool, deadline: Duration) -> String {
+    let (gate, release) = Gate::new(3).unwrap();
+    let release = (!opened).then_some(release);
+    for &index in prepared {
+        gate.prepared.get(index).store(1, Ordering::Release);
+    }
+    let jobs = [Job::spinner(), Job::spinner().nice(7), Job::spinner()];
+    let said = gate.require_open(&jobs, deadline).map_or_else(|error| error.to_string(), |()| String::new());
+    drop(release);
+    said
+}
+
+#[test]
+fn a_gate_is_open_when_all_are_prepared() {
+    assert_eq!(at_gate(&[0, 1, 2], true, PREPARED), "");
+}
+
+#[test]
+fn a_worker_that_ends_unprepared_is_named() {
+    let said = at_gate(&[0, 2], true, PREPARED);
+    assert!(said.contains("ended") && said.contains("1 of 3") && said.contains("nice: 7"), "{said}");
+}
+
+#[test]
+fn workers_that_take_too_long_are_counted() {
+    let said = at_gate(&[0], false, Duration::from_millis(1));
+    assert!(said.contains("1ms") && said.contains("2 of 3") && said.contains("nice: 7"), "{said}");
+}
+
 #[test]
 fn a_process_of_the_machine_is_found_where_it_is() {
     let mut context = Context::for_test();
