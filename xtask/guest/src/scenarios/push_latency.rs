@@ -80,12 +80,37 @@ fn probe(samples: &SharedCounters, cpu: usize) {
         .and_then(|()| sys::set_policy(libc::SCHED_FIFO, PRIORITY).context("cannot become SCHED_FIFO"))
         .and_then(|()| trace_now());
     let Ok(begin) = begin else { sys::exit_now(1) };
-    let mut next = begin;
+    let mut next = begin + PERIOD.as_secs_f64();
     for index in 0..SAMPLES {
-        next += PERIOD.as_secs_f64();
         let Ok(now) = trace_now() else { sys::exit_now(1) };
         sleep(Duration::from_secs_f64((next - now).max(0.0)));
         let Ok(now) = trace_now() else { sys::exit_now(1) };
         samples.get(index).store(((now - next).max(0.0) * 1e9) as u64, Ordering::Relaxed);
+        next = following(next, now);
+    }
+}
+
+/// When a task is to wake up again that was to wake up at `due` and did at `now`: the first whole period
+/// after that. Without skipping those that are over, as cyclictest does, one stall of the machine would make
+/// a late sample of each period in it.
+fn following(due: f64, now: f64) -> f64 {
+    let period = PERIOD.as_secs_f64();
+    let over = ((now - due) / period).floor().max(0.0);
+    due + (over + 1.0) * period
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stall_is_one_late_sample() {
+        let periods = |from: f64, to: f64| (to - from) / PERIOD.as_secs_f64();
+        assert!((periods(1.0, following(1.0, 1.0)) - 1.0).abs() < 1e-6);
+        assert!((periods(1.0, following(1.0, 1.0029)) - 1.0).abs() < 1e-6);
+        // A clock that is early by its resolution changes nothing.
+        assert!((periods(1.0, following(1.0, 0.9999)) - 1.0).abs() < 1e-6);
+        // 100 ms are 33 periods and a bit.
+        assert!((periods(1.0, following(1.0, 1.1)) - 34.0).abs() < 1e-6);
     }
 }
