@@ -13,7 +13,9 @@ use crate::scheduler::Scheduler;
 use crate::trace::MigrationTrace;
 use crate::workers::{HOG, Job, Pool};
 
-const SAMPLE: Duration = Duration::from_millis(100);
+/// Between two looks. Each takes CPU time from the spinner beside the harness, emulated tens of milliseconds,
+/// and that spinner is to have half of its CPU. Between looks the trace still sees every migration.
+const SAMPLE: Duration = Duration::from_millis(500);
 
 pub fn run(context: &mut Context) -> Result<()> {
     let cpus: Vec<usize> = evidence::online()?.into_iter().collect();
