@@ -14,12 +14,16 @@ use crate::context::Context;
 use crate::dump;
 use crate::evidence::{self, SchedExt};
 use crate::stats_client::{self, Stats};
+use crate::sys;
 
 /// Loading and verifying is slow under emulation, much slower beside load.
 const ATTACH_DEADLINE: Duration = Duration::from_secs(180);
 
 /// The bound of the scenarios: the kernel's scheduler must be back in this time.
 pub const DETACH_DEADLINE: Duration = Duration::from_secs(30);
+
+/// A daemon that has to wait for its turn answers with figures from before. Wide: it competes with the load.
+const STATS_DEADLINE: Duration = Duration::from_secs(60);
 
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -137,9 +141,18 @@ impl Scheduler {
         &self.before
     }
 
-    /// One answer from its statistics socket.
-    pub fn stats(&self, context: &Context) -> Result<Stats> {
-        stats_client::ask(&socket(context))
+    /// Statistics from its socket that are not older than this call: asks until it has such.
+    ///
+    /// # Errors
+    /// Nobody answers, or there are none in time.
+    pub fn stats(&self, context: &mut Context) -> Result<Stats> {
+        let asked_ns = sys::monotonic_ns().context("no monotonic clock")?;
+        let fresh = context.wait_for(STATS_DEADLINE, PAUSE, |context| {
+            Ok(stats_client::ask(&socket(context))?.filter(|stats| stats.is_since(asked_ns)))
+        })?;
+        fresh.with_context(|| {
+            format!("for {STATS_DEADLINE:?} the scheduler answered with no statistics, or with older ones")
+        })
     }
 
     /// Its statistics once the socket answers and `ready` holds for them.
@@ -152,8 +165,9 @@ impl Scheduler {
         let mut last = String::from("it has not answered yet");
         let found = context.wait_for(deadline, Duration::from_millis(200), |context| {
             match stats_client::ask(&socket(context)) {
-                Ok(stats) if ready(&stats) => return Ok(Some(stats)),
-                Ok(_) => last = "the answers do not show what is expected".into(),
+                Ok(Some(stats)) if ready(&stats) => return Ok(Some(stats)),
+                Ok(None) => last = "it has no figures yet".into(),
+                Ok(Some(_)) => last = "the answers do not show what is expected".into(),
                 Err(error) => last = format!("{error:#}"),
             }
             Ok(None)

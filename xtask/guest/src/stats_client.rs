@@ -13,6 +13,9 @@ use crate::cpulist::{self, Cpus};
 /// Wide: the daemon that answers competes with the load.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
+/// What a scheduler answers that has published nothing yet.
+const NOT_YET: i64 = libc::EAGAIN as i64;
+
 /// One answer of a scheduler.
 #[derive(Clone, Debug)]
 pub struct Stats(pub Value);
@@ -30,8 +33,8 @@ pub struct DomainStats {
     pub load: f64,
 }
 
-/// Asks the scheduler behind `socket` once.
-pub fn ask(socket: &str) -> Result<Stats> {
+/// Asks the scheduler behind `socket` once; None when it has no figures yet.
+pub fn ask(socket: &str) -> Result<Option<Stats>> {
     let stream = UnixStream::connect(socket).with_context(|| format!("nobody answers at {socket}"))?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
@@ -43,19 +46,27 @@ pub fn ask(socket: &str) -> Result<Stats> {
     parse(&line)
 }
 
-/// Reads one answer.
-pub fn parse(line: &str) -> Result<Stats> {
+/// Reads one answer; None when the scheduler has no figures yet.
+pub fn parse(line: &str) -> Result<Option<Stats>> {
     let reply: Value = serde_json::from_str(line).context("the statistics are not JSON")?;
-    if reply["errno"].as_i64() != Some(0) {
-        bail!("the scheduler refused the statistics: {}", line.trim());
+    match reply["errno"].as_i64() {
+        Some(0) => {}
+        Some(NOT_YET) => return Ok(None),
+        _ => bail!("the scheduler refused the statistics: {}", line.trim()),
     }
     match &reply["args"]["resp"] {
-        resp @ Value::Object(_) => Ok(Stats(resp.clone())),
+        resp @ Value::Object(_) => Ok(Some(Stats(resp.clone()))),
         _ => bail!("the statistics hold no resp object: {}", line.trim()),
     }
 }
 
 impl Stats {
+    /// Whether the figures are from `asked_ns` (`CLOCK_MONOTONIC`) or later. A scheduler that is busy serves
+    /// its last ones, which may be from before. Figures without a date are taken for fresh.
+    pub fn is_since(&self, asked_ns: u64) -> bool {
+        self.0["at_ns"].as_u64().is_none_or(|at_ns| at_ns >= asked_ns)
+    }
+
     /// A counter of the top level.
     pub fn counter(&self, name: &str) -> Result<u64> {
         self.0[name].as_u64().with_context(|| format!("the statistics hold no counter {name}"))

@@ -75,6 +75,12 @@ pub fn thread_cpu_time() -> Duration {
         .map_or(Duration::ZERO, Duration::from)
 }
 
+/// Time on the clock by which schedulers date their figures (`CLOCK_MONOTONIC`), in ns.
+pub fn monotonic_ns() -> io::Result<u64> {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)?;
+    u64::try_from(Duration::from(now).as_nanos()).map_err(io::Error::other)
+}
+
 /// Sleeps while the low 32 bits of a counter are those of `seen`, until somebody calls [`wake_waiters`]; may also return without
 /// a reason.
 pub fn wait_while(counter: &AtomicU64, seen: u64) {

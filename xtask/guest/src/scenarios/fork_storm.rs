@@ -80,7 +80,7 @@ struct Tasks {
 }
 
 impl Tasks {
-    fn read(context: &Context, scheduler: &Scheduler) -> Result<Self> {
+    fn read(context: &mut Context, scheduler: &Scheduler) -> Result<Self> {
         let known = scheduler.stats(context)?.counter("nr_tasks")?;
         Ok(Self { scheduler: i64::try_from(known)?, kernel: evidence::kernel_tasks()? })
     }
