@@ -133,8 +133,8 @@ const TABLE: &[ScenarioInfo] = &[
     info(
         "8",
         "nice 0 : 5, pinned to one CPU, and unpinned at 2x load",
-        "CPU time ratio 2.2-4.2 pinned (theory 3.06), 1.8-4.5 unpinned",
-        26,
+        "ratio 2.2-4.2 of CPU time or work pinned (theory 3.06), 1.8-4.5 of CPU time unpinned",
+        30,
     ),
     info(
         "9",
