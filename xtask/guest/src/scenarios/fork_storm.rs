@@ -23,6 +23,9 @@ const TASKS_PER_EXEC: usize = 4;
 
 const DEADLINE: Duration = Duration::from_secs(400);
 
+/// The longest that a moment is waited for in which no task begins or ends.
+const QUIET: Duration = Duration::from_secs(60);
+
 /// Tasks that may begin or end between the kernel's count and the scheduler's. A leak of the storm's tasks would be
 /// hundreds of times that.
 const TOLERANCE: i64 = 8;
@@ -31,7 +34,7 @@ pub fn run(context: &mut Context) -> Result<()> {
     let parents = evidence::online()?.len();
     let mut scheduler = Scheduler::start(context, profile::of(context)?.brisk)?;
     scheduler.stats_when(context, DEADLINE, |_| true)?;
-    let before = Tasks::read(context, &scheduler)?;
+    let before = Tasks::read_quiet(context, &scheduler)?;
     let reaped = SharedCounters::new(parents)?;
     let begin = Instant::now();
     let mut processes = Vec::new();
@@ -83,6 +86,19 @@ impl Tasks {
     fn read(context: &mut Context, scheduler: &Scheduler) -> Result<Self> {
         let known = scheduler.stats(context)?.counter("nr_tasks")?;
         Ok(Self { scheduler: i64::try_from(known)?, kernel: evidence::kernel_tasks()? })
+    }
+
+    /// The two numbers of one moment: the kernel's was the same before and after the scheduler's, which may
+    /// take a while. Where the kernel's tasks never rest, those that were read last.
+    fn read_quiet(context: &mut Context, scheduler: &Scheduler) -> Result<Self> {
+        let mut tasks = None;
+        context.wait_for(QUIET, Duration::from_millis(500), |context| {
+            let kernel_before = evidence::kernel_tasks()?;
+            let now = Self::read(context, scheduler)?;
+            tasks = Some(now);
+            Ok((now.kernel == kernel_before).then_some(()))
+        })?;
+        tasks.context("nobody counted the tasks")
     }
 
     fn unknown_to_kernel(&self, before: &Self) -> i64 {
