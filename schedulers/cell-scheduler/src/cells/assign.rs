@@ -248,7 +248,7 @@ fn everything_shared(
         quota: ground.online.len() as f64,
         allowed: ground.online.clone(),
         lineage: previous.map(|_| 0).into_iter().collect(),
-        since_ns: now_ns,
+        since_ns: Some(now_ns),
     };
     named(cells, &[everybody], vec![ground.online.clone()], previous, 1)
 }

@@ -35,8 +35,8 @@ pub struct Group {
     pub allowed: CpuSet,
     /// The physical cells that went into it, by index in the previous assignment.
     pub lineage: Vec<usize>,
-    /// When it last merged or split.
-    pub since_ns: u64,
+    /// When it last merged or split; `None` if never.
+    pub since_ns: Option<u64>,
 }
 
 /// The groups; the first holds cell 0. `members[0]` must be cell 0.
@@ -74,7 +74,7 @@ struct Layout<'a> {
 }
 
 impl Layout<'_> {
-    fn single(&self, member: usize, since_ns: u64) -> Group {
+    fn single(&self, member: usize, since_ns: Option<u64>) -> Group {
         let Member { quota, allowed, .. } = &self.members[member];
         Group {
             members: vec![member],
@@ -91,7 +91,7 @@ impl Layout<'_> {
         let index: HashMap<CellId, usize> =
             self.members.iter().enumerate().map(|(at, member)| (member.id, at)).collect();
         let mut placed = vec![false; self.members.len()];
-        let mut first = self.single(0, 0);
+        let mut first = self.single(0, None);
         let crowded = self.members.len() > self.params.max_cells as usize;
         placed[0] = true;
         let cells = previous.map_or(&[][..], |previous| &previous.cells);
@@ -128,7 +128,7 @@ impl Layout<'_> {
                 first.members.push(member);
                 first.quota += self.members[member].quota;
             } else {
-                self.groups.push(self.single(member, 0));
+                self.groups.push(self.single(member, None));
             }
         }
         self.groups.insert(0, first);
@@ -141,7 +141,7 @@ impl Layout<'_> {
     }
 
     fn rested(&self, group: &Group) -> bool {
-        group.since_ns == 0 || self.now_ns.saturating_sub(group.since_ns) >= self.params.cool_down_ns
+        group.since_ns.is_none_or(|since_ns| self.now_ns.saturating_sub(since_ns) >= self.params.cool_down_ns)
     }
 
     /// Merges small groups with the same possibilities, the smallest first. Where groups that are worth less than the
@@ -189,7 +189,7 @@ impl Layout<'_> {
         group.quota += taken.quota;
         group.allowed = narrowed(&group.allowed, &taken.allowed);
         group.lineage.extend(taken.lineage);
-        group.since_ns = now_ns;
+        group.since_ns = Some(now_ns);
     }
 
     /// Merges until one CPU for each group is possible. Groups with a member of `spared` are left alone, and only groups
@@ -322,8 +322,8 @@ impl Layout<'_> {
         let allowed = others().fold(self.ground.online.clone(), |all, other| narrowed(&all, &other.allowed));
         group.quota = others().map(|other| other.quota).sum();
         group.allowed = allowed;
-        group.since_ns = self.now_ns;
-        let single = self.single(member, self.now_ns);
+        group.since_ns = Some(self.now_ns);
+        let single = self.single(member, Some(self.now_ns));
         self.groups.push(single);
     }
 }

@@ -137,8 +137,8 @@ pub struct PhysicalCell {
     pub lend: bool,
     /// Whether its tasks may use idle CPUs of others: only if every member allows it.
     pub borrow: bool,
-    /// When cells last merged into it or split from it; 0 if never.
-    pub since_ns: u64,
+    /// When cells last merged into it or split from it; `None` if never.
+    pub since_ns: Option<u64>,
 }
 
 /// Who owns which CPU.
