@@ -326,6 +326,21 @@ fn lent_cpus_come_back_at_once() {
     assert!(latency <= 4 * MS, "{latency} ns are more than a borrower's slice");
 }
 
+/// More tenants than CPUs crowd together before any has shown what it needs; from then on their demand is steady.
+#[test]
+fn a_sensitive_tenant_that_began_in_a_crowd_leaves_the_greedy_one() {
+    let mut scene =
+        Scene::new("1l8c", 10 * S).tenant("greedy", 16, &hog()).tenant("sensitive", 2, &sensitive());
+    for index in 0..10 {
+        scene = scene.tenant(&format!("t{index}"), 1, &idle());
+    }
+    let run = scene.run();
+    let [greedy, sensitive] = ["greedy", "sensitive"].map(|name| &run.outcome.metrics.members[name]);
+    assert_eq!((greedy.merges, sensitive.merges), (1, 1), "both began in a crowd");
+    assert_eq!((greedy.merged, sensitive.merged), (0, 0), "{sensitive:?}");
+    assert!(sensitive.wait_p99_us <= 2_048, "{sensitive:?}");
+}
+
 #[test]
 fn three_hundred_tenants_on_sixty_four_cpus_merge_and_split() {
     let rarely = [Step::Sleep(Dist::Exp(200 * MS)), Step::Run(Dist::Exp(5 * MS))];

@@ -40,6 +40,8 @@ pub struct Round<'a> {
     capacities: Vec<f64>,
     /// The members have changed since the last table.
     restructured: bool,
+    /// When to decide again whatever happens until then, ns: see [`again_ns`].
+    again_ns: Option<u64>,
     weigher: Weigher,
     /// The hierarchy of cgroups at the last look.
     tree: Vec<TreeNode>,
@@ -71,6 +73,7 @@ impl<'a> Round<'a> {
             params: params(machine, options),
             capacities: machine.capacities(),
             restructured: true,
+            again_ns: None,
             weigher: Weigher::new(nanoseconds(options.demand_half_life)),
             tree: Vec::new(),
             last_weighed_ns: 0,
@@ -193,11 +196,15 @@ impl<'a> Round<'a> {
         let text = weighed.err().map(|error| format!("cpu.weight does not count in full: {error:#}"));
         self.warn(host, Topic::Weights, text.into_iter().map(Line::from).collect());
         let settled = self.demand.settle(now_ns);
-        if !settled && !self.restructured {
+        let again = self.again_ns.is_some_and(|at_ns| at_ns <= now_ns);
+        if !settled && !self.restructured && !again {
             self.sweep();
             return Ok(());
         }
         let outcome = self.decide(now_ns);
+        self.running.decisions += 1;
+        // Before anything can fail: what the BPF side refuses is tried again as well.
+        self.again_ns = again_ns(&outcome, now_ns, self.params.cool_down_ns);
         let unmet = outcome.notes.len();
         let lines = outcome.notes.iter().map(|note| self.wish(note)).collect();
         self.warn(host, Topic::Wishes, lines);
@@ -407,6 +414,18 @@ impl<'a> Round<'a> {
             Err(error) => run::lost(&error),
         }
     }
+}
+
+/// When the same demand is worth another decision. One that changed something may have been a step of several, and one made
+/// while cells rested from a merge may have put off what it would have done otherwise. One that changed nothing, with
+/// nobody at rest, would only be repeated.
+fn again_ns(outcome: &Outcome, now_ns: u64, cool_down_ns: u64) -> Option<u64> {
+    if outcome.changed {
+        return Some(now_ns.saturating_add(cool_down_ns));
+    }
+    // The last to rest: then no two such decisions come within one cool-down, however many cells merged one by one.
+    let rested_ns = outcome.assignment.since_ns()?.saturating_add(cool_down_ns);
+    (rested_ns > now_ns).then_some(rested_ns)
 }
 
 /// CPUs for a demand, so that a task which wakes seldom finds none idle: the square-root rule of staffing for queues, by

@@ -61,6 +61,8 @@ pub struct Running {
     pub rounds_failed: u64,
     /// Restarts in place.
     pub restarts: u64,
+    /// Rounds that reckoned a new assignment, whether or not anything in it was new.
+    pub decisions: u64,
     /// Tables applied.
     pub reconfigurations: u64,
     /// CPUs that changed cell.

@@ -208,6 +208,41 @@ fn more_members_than_cpus_share_cells() {
     }
 }
 
+/// Six members that come at once to four CPUs, a second after a start long after the clock's zero; one of them works from
+/// then on without ever changing.
+fn crowd_with_a_worker(seconds: u64) -> (FakeObject, ManualHost, Ran) {
+    let start_ns = 1000 * SECOND;
+    let mut object = FakeObject::new(4);
+    object.uses.insert(10, Use { cpus: 3.0, waiting: 0.0 });
+    object.begins_ns = start_ns + SECOND;
+    let arrival = (object.begins_ns, Ok(found(&[10, 11, 12, 13, 14, 15])));
+    let mut host = ManualHost::starting_at(start_ns, Duration::from_secs(seconds), vec![arrival]);
+    let ran = run_on("1n2l2c1t", &[], &mut object, &mut host);
+    (object, host, ran)
+}
+
+#[test]
+fn who_works_in_a_crowd_is_alone_after_a_while_though_demand_is_steady() {
+    let (object, host, ran) = crowd_with_a_worker(6);
+    assert_partitions(&object, 4);
+    let alone = (11..=15).all(|inode| object.cell_of(inode) != object.cell_of(10));
+    let last = host.published.last().expect("statistics");
+    let worker = &last.members["tenant-10"];
+    assert!(alone && worker.merged == 0, "{worker:?}");
+    assert!(ran.running.merges > 0 && ran.running.splits > 0, "{:?}", ran.running);
+    // Those that do nothing crowd together, so that it has what they and everything else leave.
+    let (object, ..) = crowd_with_a_worker(20);
+    assert_eq!(object.cpus_of(10), 2);
+}
+
+#[test]
+fn nothing_is_decided_anew_once_all_is_settled() {
+    let decisions = |seconds| crowd_with_a_worker(seconds).2.running.decisions;
+    let settling = decisions(20);
+    assert!((3..=10).contains(&settling), "{settling} decisions");
+    assert_eq!(decisions(80), settling, "of steady demand comes no decision");
+}
+
 #[test]
 fn members_beyond_the_limit_belong_to_everything_else() {
     let mut object = FakeObject::new(8);
@@ -364,15 +399,26 @@ fn a_look_that_fails_leaves_the_cells_as_they_were() {
 #[test]
 fn a_table_that_is_refused_is_tried_again() {
     let mut object = FakeObject::new(8);
-    object.refuse_tables = true;
+    object.refuse_tables = 0..u64::MAX;
     let mut host = ManualHost::new(Duration::from_secs(3), vec![(0, Ok(found(&[10])))]);
     let ran = run_on("2n2l2c1t", &[], &mut object, &mut host);
     assert!(ran.running.rounds_failed >= 5, "{}", ran.running.rounds_failed);
     assert_eq!((object.sequence, host.published.last().expect("statistics").sequence), (0, 0));
-    object.refuse_tables = false;
+    object.refuse_tables = 0..0;
     let mut host = ManualHost::new(Duration::from_secs(3), vec![(0, Ok(found(&[10])))]);
     run_on("2n2l2c1t", &[], &mut object, &mut host);
     assert_eq!(object.sequence, 1);
+}
+
+#[test]
+fn a_table_for_a_demand_is_tried_again_after_the_cool_down() {
+    let mut object = FakeObject::new(8);
+    object.uses.insert(10, Use { cpus: 5.0, waiting: 0.0 });
+    // Not the first one: that of the first demand.
+    object.refuse_tables = 1..SECOND;
+    let mut host = ManualHost::new(Duration::from_secs(4), vec![(0, Ok(found(&[10])))]);
+    let ran = run_on("2n2l2c1t", &[], &mut object, &mut host);
+    assert_eq!((ran.running.rounds_failed, object.cpus_of(10)), (1, 7));
 }
 
 /// One task that finds no other queue neither hides the others nor keeps the loop busy.

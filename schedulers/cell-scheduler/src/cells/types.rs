@@ -158,6 +158,11 @@ impl Assignment {
         self.cells.binary_search_by_key(&id, |cell| cell.id).ok().map(|at| &self.cells[at])
     }
 
+    /// When any cells last merged or split; `None` if none ever did.
+    pub fn since_ns(&self) -> Option<u64> {
+        self.cells.iter().filter_map(|cell| cell.since_ns).max()
+    }
+
     /// The physical cell that a logical one lives in.
     pub fn physical_of(&self, id: CellId) -> Option<&PhysicalCell> {
         self.cells.iter().find(|cell| cell.members.binary_search(&id).is_ok())

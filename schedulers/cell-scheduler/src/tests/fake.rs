@@ -39,6 +39,8 @@ pub struct Use {
 pub struct FakeObject {
     /// By cgroup id; 0 is everything else.
     pub uses: BTreeMap<u64, Use>,
+    /// They happen from then on, ns.
+    pub begins_ns: u64,
     /// They happen for so long and rest for so long, ns; 0: they never rest.
     pub swing_ns: u64,
     pub members: BTreeMap<u64, u32>,
@@ -48,7 +50,8 @@ pub struct FakeObject {
     pub sequence: u64,
     /// Every table that was applied.
     pub applied: Vec<Box<abi::cs_table>>,
-    pub refuse_tables: bool,
+    /// When no table is taken, ns.
+    pub refuse_tables: Range<u64>,
     pub fail_totals: bool,
     /// When nothing can be changed about an element, by map and cgroup id, ns.
     pub refused: BTreeMap<(&'static str, u64), Range<u64>>,
@@ -72,6 +75,7 @@ impl FakeObject {
         (first.nr_cells, first.nr_slots) = (1, 1);
         Self {
             uses: BTreeMap::new(),
+            begins_ns: 0,
             swing_ns: 0,
             members: BTreeMap::new(),
             factors: BTreeMap::new(),
@@ -79,7 +83,7 @@ impl FakeObject {
             tables: [first, Box::new(abi::cs_table::zeroed())],
             sequence: 0,
             applied: Vec::new(),
-            refuse_tables: false,
+            refuse_tables: 0..0,
             fail_totals: false,
             refused: BTreeMap::new(),
             exit: None,
@@ -112,7 +116,7 @@ impl FakeObject {
 
     /// Lets the uses happen until now.
     fn count(&mut self) {
-        let elapsed = now_ns().saturating_sub(self.counted_until_ns) as f64;
+        let elapsed = now_ns().saturating_sub(self.counted_until_ns.max(self.begins_ns)) as f64;
         self.counted_until_ns = now_ns();
         if now_ns().checked_div(self.swing_ns).is_some_and(|swing| swing % 2 == 1) {
             return;
@@ -136,7 +140,7 @@ impl FakeObject {
     fn apply(&mut self, args: &mut abi::cs_apply_args) -> i32 {
         let next = self.sequence + 1;
         let table = &self.tables[(next & 1) as usize];
-        if self.refuse_tables {
+        if self.refuse_tables.contains(&now_ns()) {
             return abi::cs_apply_result_CS_APPLY_NO_QUEUE as i32;
         }
         if args.sequence != next || table.sequence != next {
@@ -313,7 +317,12 @@ pub struct ManualHost {
 
 impl ManualHost {
     pub fn new(length: Duration, changes: Vec<Change>) -> Self {
-        NOW.with(|now| now.set(0));
+        Self::starting_at(0, length, changes)
+    }
+
+    /// The clock shows `start_ns` at first; the changes come at times of that clock.
+    pub fn starting_at(start_ns: u64, length: Duration, changes: Vec<Change>) -> Self {
+        NOW.with(|now| now.set(start_ns));
         Self {
             published: Vec::new(),
             changes,
@@ -321,7 +330,7 @@ impl ManualHost {
             warned: Vec::new(),
             tree: Vec::new(),
             due_ns: Vec::new(),
-            end_ns: length.as_nanos() as u64,
+            end_ns: start_ns + length.as_nanos() as u64,
         }
     }
 }
