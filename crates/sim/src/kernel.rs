@@ -232,6 +232,8 @@ pub struct Kernel {
     best_rate_stale: bool,
     /// The callback that executes.
     pub within: Within,
+    /// The CPU whose run queue is locked while a callback executes.
+    pub locked: Option<CpuId>,
     /// Tasks dispatched since ops.dispatch began.
     pub dispatched: u32,
     /// Dispatches not yet carried out: task, queue, flags.
@@ -281,6 +283,7 @@ impl Kernel {
             best_rate: Vec::new(),
             best_rate_stale: true,
             within: Within::Other,
+            locked: None,
             dispatched: 0,
             dispatch_buffer: Vec::new(),
             nr_runnable: 0,

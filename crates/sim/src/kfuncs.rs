@@ -301,13 +301,20 @@ impl Kernel {
         }
         self.metrics.kicks += 1;
         self.note(What::Kick, cpu, 0, flags);
-        if flags & SCX_KICK_IDLE != 0 && self.cpus[cpu].curr != Curr::Idle && !self.cpus[cpu].in_balance {
+        if flags & SCX_KICK_IDLE != 0 && self.seen_busy(cpu) {
             return;
         }
         // From irq_work, once the run queue at hand is unlocked.
         self.cpus[cpu].kicks += 1;
         self.events
             .push(self.now + self.config.costs.deferred_ns, Event::Kick { cpu, flags, from: self.this_cpu });
+    }
+
+    /// Whether a kick for an idle CPU has no effect at once. To look, the kernel tries to lock the run queue; when the callback
+    /// itself holds that lock, as a CPU that puts its last task aside, the kick is judged once the lock is dropped.
+    fn seen_busy(&self, cpu: CpuId) -> bool {
+        let entry = &self.cpus[cpu];
+        self.locked != Some(cpu) && entry.curr != Curr::Idle && !entry.in_balance
     }
 
     /// A kick from the CPU `self.this_cpu` takes effect.

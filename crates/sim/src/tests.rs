@@ -4,6 +4,7 @@
 mod broken;
 mod cgroups;
 mod chaos;
+mod kicks;
 mod order;
 mod taken;
 mod times;

@@ -277,7 +277,7 @@ impl<O: Ops> Sim<O> {
 
     fn yields(&mut self, cpu: CpuId, task: TaskIdx) {
         if self.kernel.scheduler.is_some_and(|traits| traits.yields) {
-            self.call(Within::Other, |ops, kernel| ops.yields(kernel, task));
+            self.call_on(cpu, Within::Other, |ops, kernel| ops.yields(kernel, task));
         } else {
             self.kernel.tasks[task].slice = 0;
         }

@@ -92,8 +92,8 @@ impl<O: Ops> Sim<O> {
     }
 
     fn enable(&mut self, task: TaskIdx) {
-        let weight = self.kernel.tasks[task].weight;
-        self.call(Within::Other, |ops, kernel| {
+        let (cpu, weight) = (self.kernel.tasks[task].cpu, self.kernel.tasks[task].weight);
+        self.call_on(cpu, Within::Other, |ops, kernel| {
             ops.enable(kernel, task);
             ops.set_weight(kernel, task, weight);
         });
@@ -101,18 +101,18 @@ impl<O: Ops> Sim<O> {
 
     /// A runnable task passes from the default scheduler to the new one.
     fn switch_class(&mut self, task: TaskIdx) {
+        let cpu = self.kernel.tasks[task].cpu;
         match self.kernel.tasks[task].place {
             Place::Sleeping | Place::Dead => {}
             Place::Running => {
-                self.call(Within::Other, |ops, kernel| {
+                self.call_on(cpu, Within::Other, |ops, kernel| {
                     ops.runnable(kernel, task, 0);
                     ops.running(kernel, task);
                 });
             }
             _ => {
                 self.kernel.take(task);
-                let cpu = self.kernel.tasks[task].cpu;
-                self.call(Within::Other, |ops, kernel| ops.runnable(kernel, task, 0));
+                self.call_on(cpu, Within::Other, |ops, kernel| ops.runnable(kernel, task, 0));
                 let rq = self.usable_cpu(task, cpu);
                 self.do_enqueue(rq, task, 0);
                 self.kernel.run_deferred(rq);
@@ -205,7 +205,7 @@ impl<O: Ops> Sim<O> {
         if running {
             self.kernel.update_curr(cpu);
         }
-        self.call(Within::Other, |ops, kernel| {
+        self.call_on(cpu, Within::Other, |ops, kernel| {
             if custody {
                 ops.dequeue(kernel, task, flags);
             }

@@ -134,8 +134,9 @@ impl<O: Ops> Sim<O> {
         self.change_attribute(task, |sim| {
             let entry = &mut sim.kernel.tasks[task];
             (entry.sched_cgroup, entry.stale) = (target, true);
+            let cpu = entry.cpu;
             if entry.known {
-                sim.call(Within::Other, |ops, kernel| ops.cgroup_move(kernel, task, from, target));
+                sim.call_on(cpu, Within::Other, |ops, kernel| ops.cgroup_move(kernel, task, from, target));
             }
         });
         if self.kernel.tasks[task].place == Place::Running {

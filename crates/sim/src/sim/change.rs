@@ -49,7 +49,7 @@ impl<O: Ops> Sim<O> {
             entry.stale = true;
             entry.nr_allowed = mask.len();
             entry.mask = Rc::clone(&mask);
-            sim.call(Within::Other, |ops, kernel| ops.set_cpumask(kernel, task));
+            sim.call_on(cpu, Within::Other, |ops, kernel| ops.set_cpumask(kernel, task));
         };
         self.change_attribute(task, kernel_says);
         self.leave_forbidden_cpu(task);
@@ -63,7 +63,7 @@ impl<O: Ops> Sim<O> {
         self.change_attribute(task, |sim| {
             sim.kernel.tasks[task].weight = weight;
             sim.kernel.tasks[task].stale = true;
-            sim.call(Within::Other, |ops, kernel| ops.set_weight(kernel, task, weight));
+            sim.call_on(cpu, Within::Other, |ops, kernel| ops.set_weight(kernel, task, weight));
         });
     }
 
@@ -82,9 +82,9 @@ impl<O: Ops> Sim<O> {
                 // Back without a pass through the scheduler's queues.
                 self.kernel.tasks[task].queued = true;
                 self.kernel.nr_runnable += 1;
-                self.call(Within::Other, |ops, kernel| ops.runnable(kernel, task, ENQUEUE_RESTORE));
+                self.call_on(cpu, Within::Other, |ops, kernel| ops.runnable(kernel, task, ENQUEUE_RESTORE));
                 self.kernel.set_place(task, Place::Running);
-                self.call(Within::Other, |ops, kernel| ops.running(kernel, task));
+                self.call_on(cpu, Within::Other, |ops, kernel| ops.running(kernel, task));
             }
             _ => {
                 let waiting_since = self.kernel.tasks[task].waiting_since;
@@ -120,7 +120,7 @@ impl<O: Ops> Sim<O> {
     /// `migration_cpu_stop()`: the running task stops and is enqueued on another run queue. The CPU must reschedule.
     fn push_off(&mut self, cpu: CpuId, task: TaskIdx) {
         self.kernel.update_curr(cpu);
-        self.call(Within::Other, |ops, kernel| ops.stopping(kernel, task, true));
+        self.call_on(cpu, Within::Other, |ops, kernel| ops.stopping(kernel, task, true));
         let kernel = &mut self.kernel;
         let entry = &kernel.tasks[task];
         let (pid, group) = (entry.pid, entry.group);

@@ -178,7 +178,7 @@ impl<O: Ops> Sim<O> {
                 kernel.arm_tick(cpu);
                 kernel.update_curr(cpu);
                 if kernel.scheduler.as_ref().is_some_and(|traits| traits.tick) {
-                    self.call(Within::Other, |ops, kernel| ops.tick(kernel, task));
+                    self.call_on(cpu, Within::Other, |ops, kernel| ops.tick(kernel, task));
                 }
                 if self.kernel.tasks[task].slice == 0 {
                     self.kernel.metrics.slice_ends += 1;
@@ -210,6 +210,19 @@ impl<O: Ops> Sim<O> {
         self.kernel.metrics.instructions += cost.instructions;
         self.kernel.cpus[self.kernel.this_cpu].pending_ns += time;
         Some(result)
+    }
+
+    /// As [`Sim::call`], for a callback that the kernel calls with the run queue of a CPU locked.
+    pub(crate) fn call_on<R>(
+        &mut self,
+        rq: CpuId,
+        within: Within,
+        callback: impl FnOnce(&mut O, &mut Kernel) -> R,
+    ) -> Option<R> {
+        let outer = self.kernel.locked.replace(rq);
+        let result = self.call(within, callback);
+        self.kernel.locked = outer;
+        result
     }
 
     /// ops.dequeue of tasks that were dispatched to a local or global queue. The kernel calls it inside the dispatch, the

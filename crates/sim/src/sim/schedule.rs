@@ -74,7 +74,7 @@ impl<O: Ops> Sim<O> {
     /// `balance_one()`.
     fn balance(&mut self, cpu: CpuId, prev: Option<TaskIdx>) -> Found {
         if std::mem::take(&mut self.kernel.cpus[cpu].released) {
-            self.call(Within::Other, |ops, kernel| ops.cpu_acquire(kernel, cpu));
+            self.call_on(cpu, Within::Other, |ops, kernel| ops.cpu_acquire(kernel, cpu));
         }
         let traits = self.kernel.scheduler;
         let keepable = prev.filter(|&task| self.kernel.tasks[task].queued);
@@ -88,7 +88,7 @@ impl<O: Ops> Sim<O> {
             let mut loops = SCX_DSP_MAX_LOOPS;
             loop {
                 self.kernel.dispatched = 0;
-                self.call(Within::Dispatch(cpu), |ops, kernel| {
+                self.call_on(cpu, Within::Dispatch(cpu), |ops, kernel| {
                     ops.dispatch(kernel, cpu, prev);
                     kernel.flush_dispatches();
                 });
@@ -153,7 +153,7 @@ impl<O: Ops> Sim<O> {
         if next == Curr::Rt {
             self.kernel.metrics.rt_preemptions += 1;
         }
-        self.call(Within::Other, |ops, kernel| ops.stopping(kernel, task, true));
+        self.call_on(cpu, Within::Other, |ops, kernel| ops.stopping(kernel, task, true));
         self.kernel.tasks[task].waiting_since = self.kernel.now;
         self.kernel.set_place(task, Place::Transit);
         if self.kernel.tasks[task].slice > 0 {
@@ -169,7 +169,7 @@ impl<O: Ops> Sim<O> {
         let preempts = self.kernel.scheduler.is_some_and(|traits| traits.preempt);
         if preempts && !self.kernel.cpus[cpu].released {
             self.kernel.cpus[cpu].released = true;
-            self.call(Within::Other, |ops, kernel| ops.cpu_release(kernel, cpu));
+            self.call_on(cpu, Within::Other, |ops, kernel| ops.cpu_release(kernel, cpu));
         }
     }
 
@@ -228,7 +228,7 @@ impl<O: Ops> Sim<O> {
         kernel.set_place(task, Place::Running);
         kernel.set_curr(cpu, Curr::Task(task));
         kernel.cpus[cpu].overhead_ns = overhead;
-        self.call(Within::Other, |ops, kernel| ops.running(kernel, task));
+        self.call_on(cpu, Within::Other, |ops, kernel| ops.running(kernel, task));
         self.kernel.arm_tick(cpu);
         self.kernel.arm_work(cpu);
     }
@@ -240,7 +240,7 @@ impl<O: Ops> Sim<O> {
             self.kernel.idle.update(&self.kernel.machine, cpu, idle);
         }
         if calls && notify {
-            self.call(Within::Other, |ops, kernel| ops.update_idle(kernel, cpu, idle));
+            self.call_on(cpu, Within::Other, |ops, kernel| ops.update_idle(kernel, cpu, idle));
         }
     }
 
@@ -270,7 +270,9 @@ impl<O: Ops> Sim<O> {
         }
         self.kernel.metrics.enqueues += 1;
         let selected = enq_flags & SCX_ENQ_CPU_SELECTED != 0;
-        self.call(Within::Enqueue { task, selected }, |ops, kernel| ops.enqueue(kernel, task, enq_flags));
+        self.call_on(rq, Within::Enqueue { task, selected }, |ops, kernel| {
+            ops.enqueue(kernel, task, enq_flags)
+        });
         if self.kernel.tasks[task].undispatched() {
             self.kernel.tasks[task].custody = true;
             self.kernel.set_place(task, Place::Scheduler);

@@ -109,7 +109,8 @@ impl<O: Ops> Sim<O> {
         kernel.tasks[task].mask = Rc::clone(&kernel.machine.all);
         kernel.tasks[task].user_mask = Rc::clone(&kernel.machine.all);
         kernel.tasks[task].nr_allowed = kernel.machine.all.len();
-        self.call(Within::Other, |ops, kernel| ops.set_cpumask(kernel, task));
+        let locked = self.kernel.tasks[task].cpu;
+        self.call_on(locked, Within::Other, |ops, kernel| ops.set_cpumask(kernel, task));
         self.kernel.online.first().unwrap_or(0)
     }
 
@@ -129,7 +130,7 @@ impl<O: Ops> Sim<O> {
         self.kernel.nr_runnable += 1;
         self.kernel.set_place(task, Place::Transit);
         if !migrating {
-            self.call(Within::Other, |ops, kernel| ops.runnable(kernel, task, flags));
+            self.call_on(rq, Within::Other, |ops, kernel| ops.runnable(kernel, task, flags));
         }
         self.do_enqueue(rq, task, flags);
     }
@@ -144,17 +145,17 @@ impl<O: Ops> Sim<O> {
         }
         let flags = if flags & SCX_DEQ_SLEEP == 0 { flags | SCX_DEQ_SCHED_CHANGE } else { flags };
         if std::mem::take(&mut self.kernel.tasks[task].custody) {
-            self.call(Within::Other, |ops, kernel| ops.dequeue(kernel, task, flags));
+            self.call_on(cpu, Within::Other, |ops, kernel| ops.dequeue(kernel, task, flags));
         }
         if self.kernel.tasks[task].place == Place::Running {
             self.kernel.update_curr(cpu);
-            self.call(Within::Other, |ops, kernel| ops.stopping(kernel, task, false));
+            self.call_on(cpu, Within::Other, |ops, kernel| ops.stopping(kernel, task, false));
             self.kernel.set_place(task, Place::Transit);
         } else {
             self.kernel.take(task);
         }
         if !migrating {
-            self.call(Within::Other, |ops, kernel| ops.quiescent(kernel, task, flags));
+            self.call_on(cpu, Within::Other, |ops, kernel| ops.quiescent(kernel, task, flags));
         }
         self.kernel.tasks[task].queued = false;
         self.kernel.tasks[task].ddsp_dsq = SCX_DSQ_INVALID;
