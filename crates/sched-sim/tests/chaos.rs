@@ -146,13 +146,21 @@ fn tasks(rng: &mut Rng, workload: &mut Workload, cpus: usize, channel: usize) ->
         let cgroup = rng.below(places) as usize;
         workload.tasks.push((TaskSpec { cgroup, ..hog.clone() }, index * 30 * US));
     }
+    // They wake every CPU all the time, which would hide every wake-up that a scheduler forgets.
+    if rng.chance(0.5) {
+        kernel_workers(workload, cpus, group);
+    }
+    template
+}
+
+/// A kernel thread of each CPU, which works now and then.
+fn kernel_workers(workload: &mut Workload, cpus: usize, group: usize) {
     let steps = [Step::Loop(None, vec![Step::Sleep(Dist::Exp(2 * MS)), Step::Run(Dist::Exp(20 * US))])];
-    let worker = TaskSpec { kthread: true, ..spec("kworker", &steps) };
+    let worker = TaskSpec { kthread: true, group, ..TaskSpec::new("kworker", Program::new(&steps)) };
     for cpu in 0..cpus {
         let own = Some(std::rc::Rc::new([cpu].into_iter().collect()));
         workload.tasks.push((TaskSpec { cpus: own, ..worker.clone() }, 0));
     }
-    template
 }
 
 /// Tasks and storms for a machine.

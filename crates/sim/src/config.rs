@@ -84,6 +84,9 @@ pub struct Config {
     /// Work of the kernel thread that brings a CPU up, on that CPU and before sched_ext counts it as online, ns; 0: CPUs are
     /// there at once.
     pub bring_up_ns: u64,
+    /// A task that has waited for longer than this beside CPUs that have all been asleep for as long, and of which it may use
+    /// each, is a broken invariant: nobody will wake one. 0: it is not looked for.
+    pub idle_beside_ns: u64,
     /// A scheduler's own watchdog timeout is cut to this, ns.
     pub watchdog_max_ns: u64,
 }
@@ -101,6 +104,7 @@ impl Default for Config {
             ext_server: true,
             last_runs_on: true,
             bring_up_ns: 0,
+            idle_beside_ns: 100_000_000,
             watchdog_max_ns: 30_000_000_000,
         }
     }

@@ -125,6 +125,8 @@ pub struct Task {
     pub selected_cpu: CpuId,
     /// Since when it waits, while it waits.
     pub waiting_since: u64,
+    /// When it last became the scheduler's to place: a change of what it may use enqueues it again.
+    pub enqueued_at: u64,
     /// Time waited so far.
     pub wait_ns: u64,
     /// When it was woken, until it runs.

@@ -95,6 +95,7 @@ impl<O: Ops> Sim<O> {
             ddsp_flags: 0,
             selected_cpu: cpu,
             waiting_since: now,
+            enqueued_at: now,
             wait_ns: 0,
             woken_at: None,
             born_at: now,

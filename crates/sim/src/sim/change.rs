@@ -188,6 +188,7 @@ impl<O: Ops> Sim<O> {
         });
         self.kernel.online.insert(cpu);
         if self.kernel.cpus[cpu].curr == Curr::Idle {
+            self.kernel.cpus[cpu].since = self.kernel.now;
             self.set_idle(cpu, true, true);
         }
         self.tell_hotplug(cpu, true);

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Invariants of the whole: every task is in exactly one place, counts agree, no CPU sleeps beside its own work.
+//! Invariants of the whole: every task is in exactly one place, counts agree, no CPU sleeps beside its own work, no task
+//! waits while all CPUs that it may use sleep.
 //!
 //! The operations check what they touch at every event; this looks at everything and runs as often as configured.
 
-use crate::kernel::{Curr, Kernel};
+use topology::CpuSet;
+
+use crate::kernel::{Cpu, Curr, Kernel};
 use crate::ops::Ops;
 use crate::sim::Sim;
 use crate::task::{Place, TaskIdx};
@@ -24,6 +27,7 @@ impl Kernel {
             .or_else(|| self.wrong_order())
             .or_else(|| self.wrong_counts())
             .or_else(|| self.sleeping_cpu())
+            .or_else(|| self.forgotten_task())
             .or_else(|| self.wrong_cgroup())
     }
 
@@ -110,10 +114,50 @@ impl Kernel {
     }
 
     fn sleeping_cpu(&self) -> Option<String> {
-        let asleep = self.cpus.iter().position(|cpu| {
-            let asleep = cpu.executes() && cpu.curr == Curr::Idle && !cpu.need_resched && cpu.kicks == 0;
-            asleep && !cpu.local.is_empty()
-        });
+        let asleep = self.cpus.iter().position(|cpu| cpu.executes() && cpu.sleeps() && !cpu.local.is_empty());
         asleep.map(|cpu| format!("CPU {cpu} is idle beside its own local queue and nothing wakes it"))
+    }
+
+    /// A task that waits although every CPU that it may use has been asleep for long: whoever put it aside woke nobody, which
+    /// is a fault of any scheduler.
+    fn forgotten_task(&self) -> Option<String> {
+        let bound = self.config.idle_beside_ns;
+        if bound == 0 {
+            return None;
+        }
+        let asleep = self.asleep_for(bound);
+        if asleep.is_empty() {
+            return None;
+        }
+        let (task, entry) = self.tasks.live().find(|(index, task)| {
+            let since = task.waiting_since.max(task.enqueued_at);
+            task.waits() && self.now - since > bound && self.all_its_cpus_are(*index, &asleep)
+        })?;
+        let (who, place) = (self.describe(task), entry.place);
+        Some(format!(
+            "{who} waits ({place:?}) beside CPUs {} that have all been asleep for {} ms and more",
+            self.allowed(task).intersection(&self.online),
+            bound / 1_000_000
+        ))
+    }
+
+    /// CPUs that have been idle for longer than that, and that nothing is about to wake.
+    fn asleep_for(&self, bound: u64) -> CpuSet {
+        let asleep =
+            |cpu: &Cpu| cpu.online && cpu.sleeps() && cpu.rt_wanted_ns == 0 && self.now - cpu.since > bound;
+        self.cpus.iter().enumerate().filter(|(_, cpu)| asleep(cpu)).map(|(id, _)| id).collect()
+    }
+
+    /// Whether a task may use an online CPU, and only such of a set.
+    fn all_its_cpus_are(&self, task: TaskIdx, set: &CpuSet) -> bool {
+        let usable = self.allowed(task).intersection(&self.online);
+        !usable.is_empty() && usable.is_subset(set)
+    }
+}
+
+impl Cpu {
+    /// Whether it is idle and nobody has asked it to look for work.
+    fn sleeps(&self) -> bool {
+        self.curr == Curr::Idle && !self.need_resched && self.kicks == 0
     }
 }

@@ -247,6 +247,7 @@ impl<O: Ops> Sim<O> {
     /// `do_enqueue_task()` for a task in transit.
     pub(crate) fn do_enqueue(&mut self, rq: CpuId, task: TaskIdx, enq_flags: u64) {
         self.kernel.tasks[task].cpu = rq;
+        self.kernel.tasks[task].enqueued_at = self.kernel.now;
         let Some(traits) = self.kernel.scheduler else {
             return self.enqueue_default(task, Target::Queue(self.kernel.global_dsq(task)), enq_flags);
         };

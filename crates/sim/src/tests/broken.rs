@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Each invariant, broken on purpose: the run must end and say which.
 
-use topology::Topology;
+use std::rc::Rc;
 
+use topology::{CpuSet, Topology};
+
+use crate::abi::{SCX_DSQ_LOCAL, SCX_SLICE_DFL};
 use crate::cgroup::ROOT;
-use crate::kernel::Curr;
+use crate::events::CpuId;
+use crate::kernel::{Curr, Kernel, Traits};
 use crate::native::SharedQueue;
-use crate::program::{Program, Step};
+use crate::ops::Ops;
+use crate::program::{Dist, Program, Step};
 use crate::sim::Sim;
 use crate::task::{Place, TaskIdx, TaskSpec};
 use crate::{Config, Costs};
@@ -47,7 +52,7 @@ fn every_invariant_notices() {
     let cases: [(&str, Break); 13] = [
         ("runs on CPU 0, which it may not use", |sim| {
             let Curr::Task(task) = sim.kernel.cpus[0].curr else { panic!("busy") };
-            sim.kernel.tasks[task].mask = std::rc::Rc::new([1].into_iter().collect());
+            sim.kernel.tasks[task].mask = Rc::new([1].into_iter().collect());
         }),
         ("was found 0 times", |sim| {
             let task = waiting(sim);
@@ -124,4 +129,45 @@ fn an_idle_cpu_beside_its_own_queue_is_noticed() {
     assert!(
         sim.kernel.inconsistency().is_some_and(|what| what.contains("is idle beside its own local queue"))
     );
+}
+
+/// Never gives away what it is told to lose; everything else goes straight to a local queue.
+struct Loser;
+
+impl Ops for Loser {
+    fn traits(&self) -> Traits {
+        Traits { select_cpu: true, enqueue: true, dispatch: true, ..Traits::default() }
+    }
+    fn select_cpu(&mut self, _: &mut Kernel, _: TaskIdx, prev: CpuId, _: u64) -> i32 {
+        prev as i32
+    }
+    fn enqueue(&mut self, kernel: &mut Kernel, task: TaskIdx, flags: u64) {
+        if kernel.tasks[task].name != "lost" {
+            kernel.dsq_insert(task, SCX_DSQ_LOCAL, SCX_SLICE_DFL, flags);
+        }
+    }
+}
+
+/// CPU 1 is idle but for moments, CPU 0 always; the lost task may use these.
+fn loses(cpus: &[CpuId], idle_beside_ns: u64) -> Result<bool, String> {
+    let config = Config { costs: Costs::none(), check_every: 1, idle_beside_ns, ..Config::default() };
+    let mut sim: Sim<Loser> = Sim::new(&Topology::from_spec("2c").expect("good"), config);
+    sim.attach(Loser).expect("init succeeds");
+    let on = |cpus: &[CpuId]| Some(Rc::new(cpus.iter().copied().collect::<CpuSet>()));
+    let beats = [Step::Loop(None, vec![Step::Run(Dist::Const(MS)), Step::Sleep(Dist::Const(9 * MS))])];
+    sim.add_task(&TaskSpec { cpus: on(&[1]), ..TaskSpec::new("beats", Program::new(&beats)) }, 0);
+    let lost = Program::new(&[Step::RunForever]);
+    sim.add_task(&TaskSpec { cpus: on(cpus), ..TaskSpec::new("lost", lost) }, 50 * MS);
+    sim.run_until(1_000 * MS).map_err(|violation| format!("{} at {}", violation.what, violation.at_ns / MS))
+}
+
+#[test]
+fn a_task_that_waits_beside_sleeping_cpus_is_noticed() {
+    let lost = loses(&[0], 100 * MS).expect_err("nobody will run it");
+    assert_eq!(
+        lost,
+        "lost[2] waits (Scheduler) beside CPUs 0 that have all been asleep for 100 ms and more at 151"
+    );
+    assert_eq!(loses(&[0, 1], 100 * MS), Ok(false), "one of its CPUs works");
+    assert_eq!(loses(&[0], 0), Ok(false), "not looked for");
 }
