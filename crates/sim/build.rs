@@ -8,16 +8,20 @@ fn main() {
     println!("cargo:rerun-if-changed=kernel/types.c");
     println!("cargo:rerun-if-env-changed=BPF_CLANG");
     let out = std::env::var("OUT_DIR").expect("cargo sets OUT_DIR");
-    let object = Path::new(&out).join("kernel_types.o");
     let Some(clang) = clang() else {
         eprintln!(
             "error: no clang 18 or later for BPF: install clang-19 or set BPF_CLANG; `cargo xtask setup` does it"
         );
         std::process::exit(1);
     };
-    let arguments =
-        ["-target", "bpf", "-g", "-O2", "-Wall", "-Werror", "-std=gnu11", "-c", "kernel/types.c", "-o"];
-    let status = Command::new(&clang).args(arguments).arg(&object).status();
+    compile(&clang, "NEWEST_KERNEL", &Path::new(&out).join("kernel_types.o"));
+    compile(&clang, "OLDEST_KERNEL", &Path::new(&out).join("oldest_kernel_types.o"));
+}
+
+/// The types as the kernel that the macro names has them.
+fn compile(clang: &str, kernel: &str, object: &Path) {
+    let arguments = ["-target", "bpf", "-g", "-O2", "-Wall", "-Werror", "-std=gnu11", "-c", "kernel/types.c"];
+    let status = Command::new(clang).args(arguments).args(["-D", kernel, "-o"]).arg(object).status();
     if !status.is_ok_and(|status| status.success()) {
         eprintln!("error: {clang} cannot compile kernel/types.c");
         std::process::exit(1);

@@ -200,7 +200,8 @@ pub fn drive(
     loop {
         let Attachment { object, setup } = scheduler.prepare(&as_it_is_now(session, topology))?;
         let name = scheduler.name();
-        let loaded = BpfScheduler::load(object, &setup, topology.nr_cpu_ids())
+        let config = session.with(|sim| sim.kernel.config.clone());
+        let loaded = BpfScheduler::load_on(object, &setup, topology.nr_cpu_ids(), &config)
             .with_context(|| format!("{name} does not load on the model"))?;
         session.with(|sim| sim.attach(loaded)).with_context(|| format!("{name} cannot be attached"))?;
         let ending = scheduler.run(&mut session.object(), session);

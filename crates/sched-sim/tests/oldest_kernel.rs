@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Every scheduler where the oldest supported kernel differs: a CPU whose last task comes back to its local queue sleeps beside
-//! it until it is kicked, also while the CPU is still being brought up and no scheduler is asked.
+//! it until it is kicked, also while the CPU is still being brought up and no scheduler is asked; and work is asked for although a
+//! real-time task comes next.
 
 mod common;
 
-use common::{MS, play};
+use common::{MS, US, play};
 use sched_sim::schedulers;
-use sim::Config;
 use sim::bpf::Session;
+use sim::program::Dist;
 use sim::workload::Workload;
 use sim::world::Outside;
+use sim::{Config, Costs};
 use topology::Topology;
 
 /// Three slices of the kernel's own length: what brings the CPU up runs into the end of its slice.
@@ -54,5 +56,20 @@ fn a_cpu_whose_bring_up_outlasts_a_slice_comes_up() {
                 assert!(cpu.busy_ns >= expected, "{name}: {workload}: {}", cpu.busy_ns);
             });
         }
+    }
+}
+
+/// Kicks take so long that real-time work often comes to a CPU that is idle beside tasks which wait for it.
+#[test]
+fn a_cpu_that_real_time_work_takes_is_given_no_task() {
+    let storm = Outside::RealTime { cpu: None, every: Dist::Exp(200 * US), length: Dist::Exp(300 * US) };
+    for name in schedulers::names() {
+        let costs = Costs { ipi_ns: 500 * US, ..Costs::default() };
+        let config = Config { costs, ..Config::oldest_kernel() };
+        let (session, _) = played(name, "sleepers:24", config, &[(storm.clone(), MS)], 1_000 * MS);
+        let (asked, given) =
+            session.with(|sim| (sim.kernel.metrics.asked_in_vain, sim.kernel.metrics.given_in_vain));
+        println!("{name}: asked {asked} times, given {given}");
+        assert!(asked > 100 && given == 0, "{name}: asked {asked} times, given {given}");
     }
 }

@@ -111,13 +111,15 @@ struct scx_rq {
 	u32 nr_running;
 };
 
-/* The server is there, and that is all that is said about it. The numbers of tasks mean something beside deadline tasks only. */
+/* The server is there from 7.0 on, and that is all that is said about it. The numbers of tasks mean something beside deadline tasks only. */
 struct rq {
 	unsigned int nr_running;
 	struct scx_rq scx;
 	struct rt_rq rt;
 	struct dl_rq dl;
+#ifndef OLDEST_KERNEL
 	struct sched_dl_entity ext_server;
+#endif
 };
 
 enum scx_exit_kind {

@@ -78,6 +78,9 @@ pub struct Config {
     pub timeline: usize,
     /// Tasks that real-time tasks starve get 5 % of their CPU, as on kernels from 7.0 on.
     pub ext_server: bool,
+    /// Before real-time work takes a CPU from a task or from idling, the scheduler is asked for work all the same, as before
+    /// 7.0. Schedulers see by the kernel's types that it is such a kernel.
+    pub asks_before_rt: bool,
     /// A task whose slice ends while it is alone, and that goes back to the local queue of its CPU, runs on by itself, as from 7.3
     /// on; before, the CPU idles beside it until somebody kicks it.
     pub last_runs_on: bool,
@@ -102,6 +105,7 @@ impl Default for Config {
             engine: Engine::Auto,
             timeline: 0,
             ext_server: true,
+            asks_before_rt: false,
             last_runs_on: true,
             bring_up_ns: 0,
             idle_beside_ns: 100_000_000,
@@ -113,7 +117,7 @@ impl Default for Config {
 impl Config {
     /// What differs in the oldest kernel that the schedulers support, 6.18.
     pub fn oldest_kernel() -> Self {
-        Self { ext_server: false, last_runs_on: false, ..Self::default() }
+        Self { ext_server: false, asks_before_rt: true, last_runs_on: false, ..Self::default() }
     }
 
     /// Time between ticks, ns.

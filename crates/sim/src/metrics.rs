@@ -72,6 +72,10 @@ pub struct Metrics {
     pub slice_ends: u64,
     /// Times a real-time task took a CPU from a task.
     pub rt_preemptions: u64,
+    /// Times a scheduler was asked for work although a real-time task was next.
+    pub asked_in_vain: u64,
+    /// Tasks that it gave then: they wait behind that task.
+    pub given_in_vain: u64,
     /// Times that tasks got a CPU from real-time tasks which would not leave it.
     pub server_runs: u64,
     /// Time taken by interrupts, ns.

@@ -8,7 +8,8 @@ use bpf_vm::{Btf, Fault, LoadError, LoadOptions, Machine, Object, ProgramId, Str
 use runtime::setup::Setup;
 use thiserror::Error;
 
-use crate::bpf::{BpfScheduler, KERNEL_TYPES, registry};
+use crate::bpf::{BpfScheduler, KERNEL_TYPES, OLDEST_KERNEL_TYPES, registry};
+use crate::config::Config;
 use crate::kernel::{Kernel, MODELLED_FLAGS, Traits};
 
 /// The modelled kernel's version: 7.3.
@@ -103,7 +104,21 @@ impl BpfScheduler {
     /// # Errors
     /// See [`SetupError`]; a function, field, callback or flag that the model lacks is named.
     pub fn load(bytes: &[u8], setup: &Setup, nr_cpu_ids: usize) -> Result<Self, SetupError> {
-        let target = Arc::new(Btf::from_elf(KERNEL_TYPES).map_err(LoadError::from)?);
+        Self::load_on(bytes, setup, nr_cpu_ids, &Config::default())
+    }
+
+    /// As [`BpfScheduler::load`], with the types of the kernel that is configured.
+    ///
+    /// # Errors
+    /// See [`BpfScheduler::load`].
+    pub fn load_on(
+        bytes: &[u8],
+        setup: &Setup,
+        nr_cpu_ids: usize,
+        config: &Config,
+    ) -> Result<Self, SetupError> {
+        let types = if config.asks_before_rt { OLDEST_KERNEL_TYPES } else { KERNEL_TYPES };
+        let target = Arc::new(Btf::from_elf(types).map_err(LoadError::from)?);
         let mut object = Object::parse(bytes)?;
         let is_scheduler = |ops: &&StructOps| {
             ops.type_name == "sched_ext_ops" && (setup.ops.is_empty() || ops.name == setup.ops)

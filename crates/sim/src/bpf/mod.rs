@@ -24,6 +24,10 @@ use crate::kernel::Kernel;
 /// The kernel types of the model.
 pub(crate) const KERNEL_TYPES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kernel_types.o"));
 
+/// The same without what the oldest kernel lacks.
+pub(crate) const OLDEST_KERNEL_TYPES: &[u8] =
+    include_bytes!(concat!(env!("OUT_DIR"), "/oldest_kernel_types.o"));
+
 /// Every function that the model offers to BPF code, one row a function.
 pub fn registry() -> Registry<Kernel> {
     let mut registry = Registry::new();

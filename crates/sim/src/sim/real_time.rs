@@ -65,6 +65,7 @@ impl<O: Ops> Sim<O> {
             }
             self.kernel.cpus[cpu].server_runs = false;
         }
+        self.ask_in_vain(cpu, prev);
         Curr::Rt
     }
 

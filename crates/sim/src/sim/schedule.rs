@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! A CPU chooses what it runs: the order of callbacks is that of `kernel/sched/ext/`.
 //!
-//! A higher class that wants the CPU is chosen without asking the scheduler for work first (as from 7.0 on).
+//! A higher class that wants the CPU is chosen without asking the scheduler for work first (as from 7.0 on), unless the modelled
+//! kernel is older.
 
 use crate::abi::{
     PF_EXITING, SCX_DSP_MAX_LOOPS, SCX_ENQ_CPU_SELECTED, SCX_ENQ_HEAD, SCX_ENQ_LAST, SCX_OPS_ENQ_EXITING,
@@ -51,14 +52,8 @@ impl<O: Ops> Sim<O> {
     }
 
     pub(super) fn pick(&mut self, cpu: CpuId, prev: Curr) -> Curr {
-        let prev_task = match prev {
-            Curr::Task(task) => Some(task),
-            Curr::Idle | Curr::Rt => None,
-        };
-        self.kernel.cpus[cpu].in_balance = true;
-        let found = self.balance(cpu, prev_task);
-        self.kernel.cpus[cpu].in_balance = false;
-        let chosen = match found {
+        let prev_task = task_of(prev);
+        let chosen = match self.ask(cpu, prev_task) {
             Found::Keep => prev_task,
             Found::Local => self.kernel.cpus[cpu].local.front().copied(),
             Found::Nothing => None,
@@ -69,6 +64,26 @@ impl<O: Ops> Sim<O> {
             self.kernel.metrics.kernel_events.refill_slice += 1;
         }
         Curr::Task(task)
+    }
+
+    /// `prev_balance()` before 7.0: it begins with the class of what ran, or with sched_ext's behind idling, and so asks for work
+    /// below the real-time task that comes next. Another real-time task ends the search at once.
+    pub(super) fn ask_in_vain(&mut self, cpu: CpuId, prev: Curr) {
+        if !self.kernel.config.asks_before_rt || prev == Curr::Rt {
+            return;
+        }
+        let before = self.kernel.cpus[cpu].local.len();
+        self.ask(cpu, task_of(prev));
+        let given = self.kernel.cpus[cpu].local.len().saturating_sub(before) as u64;
+        self.kernel.metrics.asked_in_vain += 1;
+        self.kernel.metrics.given_in_vain += given;
+    }
+
+    fn ask(&mut self, cpu: CpuId, prev: Option<TaskIdx>) -> Found {
+        self.kernel.cpus[cpu].in_balance = true;
+        let found = self.balance(cpu, prev);
+        self.kernel.cpus[cpu].in_balance = false;
+        found
     }
 
     /// `balance_one()`.
@@ -288,5 +303,12 @@ impl<O: Ops> Sim<O> {
     fn enqueue_default(&mut self, task: TaskIdx, target: Target, enq_flags: u64) {
         self.kernel.tasks[task].slice = SCX_SLICE_DFL;
         self.kernel.put(task, target, enq_flags);
+    }
+}
+
+fn task_of(curr: Curr) -> Option<TaskIdx> {
+    match curr {
+        Curr::Task(task) => Some(task),
+        Curr::Idle | Curr::Rt => None,
     }
 }

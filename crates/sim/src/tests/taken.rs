@@ -249,3 +249,24 @@ fn a_local_queue_is_enqueued_again() {
     let log = log_until(&mut sim, 21 * MS);
     assert_eq!(log, ["dispatched b", "stopping a", "enqueue a", "running b"]);
 }
+
+/// A task that waits beside an idle CPU, because the interrupt that will wake that CPU takes its time, when real-time work comes.
+#[test]
+fn before_real_time_work_the_oldest_kernel_asks_all_the_same() {
+    for (oldest, given) in [(true, 1), (false, 0)] {
+        let kernel = if oldest { Config::oldest_kernel() } else { Config::default() };
+        let costs = Costs { ipi_ns: 2 * MS, ..Costs::none() };
+        let config = Config { costs, check_every: 1, ..kernel };
+        let mut sim = Sim::new(&Topology::from_spec("2c").expect("good"), config);
+        sim.attach(Log::default()).expect("init succeeds");
+        sim.add_source(real_time(1, 5 * MS), 11 * MS);
+        sim.run_until(10 * MS).expect("no violation");
+        sim.kernel.this_cpu = 0;
+        let task = sim.add_task(&pinned("a", 1), 10 * MS);
+        sim.kernel.tasks[task].cpu = 0;
+        sim.run_until(12 * MS).unwrap_or_else(|violation| panic!("{violation}"));
+        let metrics = &sim.kernel.metrics;
+        assert_eq!((metrics.asked_in_vain, metrics.given_in_vain), (given, given));
+        assert_eq!(sim.kernel.tasks[task].place == Place::Local(1), oldest);
+    }
+}
