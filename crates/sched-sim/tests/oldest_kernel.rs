@@ -59,7 +59,8 @@ fn a_cpu_whose_bring_up_outlasts_a_slice_comes_up() {
     }
 }
 
-/// Kicks take so long that real-time work often comes to a CPU that is idle beside tasks which wait for it.
+/// Kicks take so long that real-time work often comes to a CPU that is idle beside tasks which wait for it. A scheduler that leaves
+/// none on a queue then has none to give; active-push does, and would.
 #[test]
 fn a_cpu_that_real_time_work_takes_is_given_no_task() {
     let storm = Outside::RealTime { cpu: None, every: Dist::Exp(200 * US), length: Dist::Exp(300 * US) };
