@@ -200,6 +200,8 @@ struct ap_cpu {
 	u64 next_kick_ns;
 	/* Next time it looks for rounds that are due without a slice having ended. */
 	u64 next_look_ns;
+	/* Next time it looks for a task that starves in its queue. */
+	u64 next_starving_look_ns;
 	/* The request to push its running task away: see push.bpf.h. */
 	u64 request_generation;
 	u64 request_at_ns;

@@ -92,6 +92,7 @@ void BPF_STRUCT_OPS(active_push_stopping, struct task_struct *p, bool runnable)
 		return;
 	charge_vtime(p, tctx);
 	tctx->last_ran_ns = now;
+	tctx->waiting_since_ns = runnable ? now : 0;
 	cctx->running_generation = 0;
 	cctx->misfit_util = 0;
 	if (asymmetric())
@@ -343,6 +344,12 @@ void BPF_STRUCT_OPS(active_push_dispatch, s32 cpu, struct task_struct *prev)
 		help_out(cpu, AP_NOT_IDLE);
 		if (looks_for_rounds(cctx, tctx, now))
 			busy_balance(cpu);
+	}
+	if (nr_queued(cpu) && looks_for_starving(&cctx->next_starving_look_ns, now) &&
+	    feed_starving(cpu_dsq(cpu), cctx->vtime_now)) {
+		/* There may be more of them; between two of them comes somebody else's turn. */
+		cctx->next_starving_look_ns = 0;
+		return;
 	}
 	if (!tctx) {
 		if (!take_own(cpu))

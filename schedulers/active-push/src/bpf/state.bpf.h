@@ -21,6 +21,7 @@
 #include "higher_class.bpf.h"
 #include "hotplug.bpf.h"
 #include "push_policy.h"
+#include "starving.bpf.h"
 #include "vtime.h"
 
 #define CPU_DSQ_BASE (1ULL << 20)
@@ -48,9 +49,6 @@ u64 nr_tasks;
  */
 u32 somebody_waits;
 
-/* Always 0, which the verifier does not know. */
-u32 unknown_zero;
-
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__type(key, u32);
@@ -64,7 +62,12 @@ struct {
  * the group do the work; here whichever CPU comes first does it, for the group.
  */
 struct level_state {
+	/*
+	 * The last round of an idle CPU and of a busy one. Apart, or in a group that has some of each the busy ones, whose rounds are the
+	 * rarer, would never have one; there may be tasks that only they may take.
+	 */
 	u64 last_balance_ns;
+	u64 last_busy_balance_ns;
 	u64 interval_ns;
 	u64 newidle_cost_ns;
 	u64 next_decay_ns;
@@ -107,6 +110,8 @@ struct task_ctx {
 	u64 charged_ns;
 	/* When it last left a CPU; 0 before that. */
 	u64 last_ran_ns;
+	/* Since when it waits for a CPU; 0 while it sleeps. Changes of its attributes do not begin it anew. */
+	u64 waiting_since_ns;
 	/* When it was put on a CPU that was idle. */
 	u64 placed_ns;
 	/* When its push was asked for; 0 when it is not being pushed. */
@@ -188,6 +193,13 @@ static __always_inline void count_latency(u32 histogram, u64 ns)
 static __always_inline struct task_ctx *task_ctx(struct task_struct *p)
 {
 	return bpf_task_storage_get(&task_ctxs, p, 0, 0);
+}
+
+static __always_inline u64 waiting_since_ns(struct task_struct *p)
+{
+	struct task_ctx *tctx = task_ctx(p);
+
+	return tctx ? tctx->waiting_since_ns : 0;
 }
 
 static __always_inline struct ap_cpu *cpu_ctx(u32 cpu)

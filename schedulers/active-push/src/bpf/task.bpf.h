@@ -14,8 +14,11 @@ void BPF_STRUCT_OPS(active_push_runnable, struct task_struct *p, u64 enq_flags)
 {
 	struct task_ctx *tctx = task_ctx(p);
 
-	if (tctx)
-		account_to(p, tctx, scx_bpf_task_cpu(p));
+	if (!tctx)
+		return;
+	if (!tctx->waiting_since_ns)
+		tctx->waiting_since_ns = scx_bpf_now();
+	account_to(p, tctx, scx_bpf_task_cpu(p));
 }
 
 void BPF_STRUCT_OPS(active_push_quiescent, struct task_struct *p, u64 deq_flags)
@@ -42,6 +45,7 @@ void BPF_STRUCT_OPS(active_push_enable, struct task_struct *p)
 	if (!tctx || !cctx)
 		return;
 	tctx->clock_cpu = cpu;
+	tctx->waiting_since_ns = 0;
 	scx_bpf_task_set_dsq_vtime(p, cctx->vtime_now);
 }
 

@@ -87,8 +87,8 @@ void BPF_STRUCT_OPS(cell_scheduler_stopping, struct task_struct *p, bool runnabl
 		scx_bpf_task_set_slice(p, 0);
 }
 
-/* The earliest vtime of a queue; false if it is empty. */
-static __always_inline bool head_vtime(u64 dsq, u64 *vtime)
+/* The earliest vtime of a queue and whether that task may run on this CPU; false if the queue is empty. */
+static __always_inline bool head_vtime(u64 dsq, s32 cpu, u64 *vtime, bool *here)
 {
 	struct task_struct *head;
 
@@ -98,6 +98,7 @@ static __always_inline bool head_vtime(u64 dsq, u64 *vtime)
 	if (!head)
 		return false;
 	*vtime = head->scx.dsq_vtime;
+	*here = bpf_cpumask_test_cpu(cpu, head->cpus_ptr);
 	return true;
 }
 
@@ -115,7 +116,9 @@ static __always_inline bool head_vtime(u64 dsq, u64 *vtime)
 __noinline bool take_lagging(u32 cell, u32 llc, u64 vtime, struct cpu_ctx *cctx __arg_nonnull)
 {
 	u32 nr_llcs = conf.nr_llcs, other, queue;
+	s32 cpu = bpf_get_smp_processor_id();
 	u64 head, lag;
+	bool here;
 
 	if (nr_llcs < 2)
 		return false;
@@ -127,7 +130,8 @@ __noinline bool take_lagging(u32 cell, u32 llc, u64 vtime, struct cpu_ctx *cctx 
 		return false;
 	queue = queue_index(cell, other);
 	lag = conf.slice_ns * (node_of_llc(other) == node_of_llc(llc) ? LAG_SLICES : LAG_SLICES_X_NODE);
-	return head_vtime(queue, &head) && vtime_before(head + lag, vtime) && scx_bpf_dsq_move_to_local(queue, 0);
+	return head_vtime(queue, cpu, &head, &here) && here && vtime_before(head + lag, vtime) &&
+	       scx_bpf_dsq_move_to_local(queue, 0);
 }
 
 /* Takes a task from another queue of the cell, one without CPUs included. */
@@ -199,11 +203,15 @@ struct choice {
 static __always_inline void look(struct choice *choice, struct task_struct *prev, struct cpu_ctx *cctx, s32 cpu)
 {
 	bool bound = choice->running && choice->running->axis >= CPU_AXIS;
+	bool here = true;
 	u64 head;
 
 	choice->running_vtime = choice->running ? prev->scx.dsq_vtime : 0;
-	choice->pinned = head_vtime(cpu_dsq(cpu), &choice->pinned_vtime);
-	choice->shared = head_vtime(choice->queue, &choice->shared_vtime);
+	choice->pinned = head_vtime(cpu_dsq(cpu), cpu, &choice->pinned_vtime, &here);
+	choice->shared = head_vtime(choice->queue, cpu, &choice->shared_vtime, &here);
+	/* A first task that only crowded CPUs may run would win over and over for others behind it, which are near the queue's time. */
+	if (choice->shared && !here)
+		choice->shared_vtime = queue_now(choice->queue);
 	if (!choice->pinned && !bound)
 		return;
 	head = choice->pinned_vtime;
@@ -241,6 +249,18 @@ static __always_inline bool serve(struct choice *choice, struct task_struct *pre
 	return pinned && scx_bpf_dsq_move_to_local(cpu_dsq(cpu), 0);
 }
 
+/* Somebody who has waited far too long for this CPU gets it now. */
+static __always_inline bool serve_starving(struct cpu_ctx *cctx, s32 cpu, u32 queue)
+{
+	if (!looks_for_starving(&cctx->next_starving_look_ns, scx_bpf_now()))
+		return false;
+	if (!feed_starving(cpu_dsq(cpu), cctx->vtime_now) && !feed_starving(queue, queue_now(queue)))
+		return false;
+	/* There may be more of them; between two of them comes somebody else's turn. */
+	cctx->next_starving_look_ns = 0;
+	return true;
+}
+
 void BPF_STRUCT_OPS(cell_scheduler_dispatch, s32 cpu, struct task_struct *prev)
 {
 	struct cs_table *table = table_in_use();
@@ -254,6 +274,8 @@ void BPF_STRUCT_OPS(cell_scheduler_dispatch, s32 cpu, struct task_struct *prev)
 	if (cell >= conf.nr_cells)
 		return;
 	choice.queue = queue_index(cell, llc);
+	if (serve_starving(cctx, cpu, choice.queue))
+		return;
 	choice.running = keepable(prev, table, cctx, cpu);
 	look(&choice, prev, cctx, cpu);
 	if (serve(&choice, prev, cctx, cpu, cell, llc))

@@ -23,6 +23,7 @@
 #include "forced_stall.h"
 #include "higher_class.bpf.h"
 #include "hotplug.bpf.h"
+#include "starving.bpf.h"
 #include "vtime.h"
 #include "weight.h"
 
@@ -111,6 +112,8 @@ struct cpu_ctx {
 	u32 borrow_cursor;
 	/* The cache whose queue was looked at last for having fallen behind. */
 	u32 lag_cursor;
+	/* Next time it looks for a task that starves in the queues it serves. */
+	u64 next_starving_look_ns;
 };
 
 struct {
@@ -212,6 +215,13 @@ struct {
 static __always_inline struct task_ctx *task_ctx(struct task_struct *p)
 {
 	return bpf_task_storage_get(&task_ctxs, p, 0, 0);
+}
+
+static __always_inline u64 waiting_since_ns(struct task_struct *p)
+{
+	struct task_ctx *tctx = task_ctx(p);
+
+	return tctx ? tctx->waiting_since : 0;
 }
 
 static __always_inline struct cs_table *table_in_use(void)

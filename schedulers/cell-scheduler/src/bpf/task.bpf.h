@@ -14,16 +14,9 @@ void BPF_STRUCT_OPS(cell_scheduler_runnable, struct task_struct *p, u64 enq_flag
 {
 	struct task_ctx *tctx = task_ctx(p);
 
-	if (tctx)
+	/* A change of attributes does not begin the wait anew. */
+	if (tctx && !tctx->waiting_since)
 		tctx->waiting_since = scx_bpf_now();
-}
-
-void BPF_STRUCT_OPS(cell_scheduler_quiescent, struct task_struct *p, u64 deq_flags)
-{
-	struct task_ctx *tctx = task_ctx(p);
-
-	if (tctx)
-		tctx->waiting_since = 0;
 }
 
 /* The task enters this scheduler: it starts level with the queue where it is. */
@@ -35,6 +28,7 @@ void BPF_STRUCT_OPS(cell_scheduler_enable, struct task_struct *p)
 	if (!tctx || !cctx)
 		return;
 	tctx->axis = cctx->queue;
+	tctx->waiting_since = 0;
 	scx_bpf_task_set_dsq_vtime(p, axis_now(tctx->axis));
 }
 

@@ -21,6 +21,8 @@ struct cpu_axis {
 	u64 vtime_now;
 	/* Time of the domain = time of the CPU + base. */
 	u64 base;
+	/* Next time the CPU looks for a task that starves in the queues it serves. */
+	u64 next_starving_look_ns;
 };
 
 struct {

@@ -45,6 +45,7 @@ void BPF_STRUCT_OPS(domain_balancer_stopping, struct task_struct *p, bool runnab
 		return;
 	charge_vtime(p, tctx);
 	tctx->last_ran_ns = scx_bpf_now();
+	tctx->waiting_since_ns = runnable ? tctx->last_ran_ns : 0;
 	reweigh(p, tctx);
 	/*
 	 * Slice left means that a higher class takes the CPU. The kernel would keep the task there, at the head of the local
@@ -54,8 +55,11 @@ void BPF_STRUCT_OPS(domain_balancer_stopping, struct task_struct *p, bool runnab
 		scx_bpf_task_set_slice(p, 0);
 }
 
-/* The earliest vtime of a queue; false if it is empty. */
-static __always_inline bool head_vtime(u64 dsq, u64 *vtime)
+/*
+ * The time at which a queue competes for this CPU; false if it is empty. That of its first task or, if that one may not run here, the time
+ * `now` which the queue has reached: a first task that only crowded CPUs may run would win over and over for others behind it.
+ */
+static __always_inline bool head_vtime(u64 dsq, s32 cpu, u64 now, u64 *vtime)
 {
 	struct task_struct *head;
 
@@ -64,7 +68,7 @@ static __always_inline bool head_vtime(u64 dsq, u64 *vtime)
 	head = __COMPAT_scx_bpf_dsq_peek(dsq);
 	if (!head)
 		return false;
-	*vtime = head->scx.dsq_vtime;
+	*vtime = bpf_cpumask_test_cpu(cpu, head->cpus_ptr) ? head->scx.dsq_vtime : now;
 	return true;
 }
 
@@ -140,6 +144,18 @@ static __always_inline void keep_alone(struct task_struct *prev, struct task_ctx
 	keep(prev, tctx);
 }
 
+/* Somebody who has waited far too long for this CPU gets it now. */
+static __always_inline bool serve_starving(struct domain_ctx *dom, struct cpu_axis *axis, u32 domain, s32 cpu)
+{
+	if (conf.fifo || !looks_for_starving(&axis->next_starving_look_ns, scx_bpf_now()))
+		return false;
+	if (!feed_starving(cpu_dsq(cpu), axis->vtime_now) && !feed_starving(domain_dsq(domain), dom->vtime_now))
+		return false;
+	/* There may be more of them; between two of them comes somebody else's turn. */
+	axis->next_starving_look_ns = 0;
+	return true;
+}
+
 void BPF_STRUCT_OPS(domain_balancer_dispatch, s32 cpu, struct task_struct *prev)
 {
 	u32 domain = domain_of_cpu(cpu);
@@ -149,17 +165,17 @@ void BPF_STRUCT_OPS(domain_balancer_dispatch, s32 cpu, struct task_struct *prev)
 	struct task_ctx *tctx;
 	bool pinned, shared;
 
-	if (!dom || !axis || asked_in_vain())
+	if (!dom || !axis || asked_in_vain() || serve_starving(dom, axis, domain, cpu))
 		return;
 	tctx = keepable(prev);
-	pinned = head_vtime(cpu_dsq(cpu), &pinned_vtime);
+	pinned = head_vtime(cpu_dsq(cpu), cpu, axis->vtime_now, &pinned_vtime);
 	/* The order only matters when there is a choice. */
 	if (!pinned && !tctx) {
 		if (!scx_bpf_dsq_move_to_local(domain_dsq(domain), 0))
 			steal(domain);
 		return;
 	}
-	shared = head_vtime(domain_dsq(domain), &shared_vtime);
+	shared = head_vtime(domain_dsq(domain), cpu, dom->vtime_now, &shared_vtime);
 	if (pinned)
 		pinned_vtime = pinned_time(axis, pinned_vtime, dom->vtime_now, !shared && !(tctx && !tctx->axis));
 	if (tctx && !conf.fifo && (pinned || shared)) {

@@ -21,6 +21,7 @@
 #include "forced_stall.h"
 #include "higher_class.bpf.h"
 #include "hotplug.bpf.h"
+#include "starving.bpf.h"
 #include "vtime.h"
 
 /* DSQ ids: domains first, then one per CPU for tasks pinned to it. */
@@ -70,6 +71,8 @@ struct task_ctx {
 	/* When it last left a CPU; 0 before that. */
 	u64 last_ran_ns;
 	u64 move_expires_ns;
+	/* Since when it waits for a CPU; 0 while it sleeps. Changes of its attributes do not begin it anew. */
+	u64 waiting_since_ns;
 	/* What `weight` was worked out from: see share.bpf.h. The address is compared and never followed. */
 	u64 weight_epoch;
 	u64 css_set;
@@ -99,6 +102,13 @@ struct {
 	__type(value, u64);
 	__uint(max_entries, DB_NR_COUNTERS);
 } counters SEC(".maps");
+
+static __always_inline u64 waiting_since_ns(struct task_struct *p)
+{
+	struct task_ctx *tctx = bpf_task_storage_get(&task_ctxs, p, 0, 0);
+
+	return tctx ? tctx->waiting_since_ns : 0;
+}
 
 static __always_inline void count(u32 counter)
 {

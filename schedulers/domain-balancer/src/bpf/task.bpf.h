@@ -16,6 +16,8 @@ void BPF_STRUCT_OPS(domain_balancer_runnable, struct task_struct *p, u64 enq_fla
 
 	if (!tctx)
 		return;
+	if (!tctx->waiting_since_ns)
+		tctx->waiting_since_ns = scx_bpf_now();
 	reweigh(p, tctx);
 	load_set_runnable(tctx, 1, scx_bpf_now());
 }
@@ -37,6 +39,7 @@ void BPF_STRUCT_OPS(domain_balancer_enable, struct task_struct *p)
 	if (!dom)
 		return;
 	tctx->axis = 0;
+	tctx->waiting_since_ns = 0;
 	scx_bpf_task_set_dsq_vtime(p, dom->vtime_now);
 }
 

@@ -53,6 +53,8 @@ mod idle_searches;
 #[cfg(feature = "init")]
 mod kworker;
 #[cfg(feature = "init")]
+mod light_beside_heavy;
+#[cfg(feature = "init")]
 mod lost_llc;
 #[cfg(feature = "init")]
 mod many_cgroups;
@@ -141,6 +143,7 @@ mod running {
             "24" => super::pinned_subsets::run,
             "25" => super::figures_agree::run,
             "26" => super::idle_searches::run,
+            "27" => super::light_beside_heavy::run,
             "F1" => super::fidelity::run_f1,
             "F2" => super::fidelity::run_f2,
             "F3" => super::fidelity::run_f3,

@@ -218,6 +218,12 @@ const TABLE: &[ScenarioInfo] = &[
         "a wake-up tries to claim an idle CPU when the kernel asks for a CPU, and not a second time when it is enqueued",
         18,
     ),
+    info(
+        "27",
+        "nice 19 beside nice -20 on one CPU, 60 s",
+        "the light one runs in every 20 s, and gets 5 % at most; the scheduler is alive",
+        66,
+    ),
     ScenarioInfo {
         schedulers: DOMAIN_BALANCER,
         ..info(
