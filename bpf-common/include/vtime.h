@@ -110,7 +110,8 @@ static __always_inline u64 vtime_forgive(u64 vtime, u64 now, u64 slice_ns, u32 w
  * Two queues with a time axis of their own compete for one CPU: that of the CPU, whose earliest task is at `head`, and a shared
  * one that has reached `now`. time of the shared one = time of the CPU + base; this is the base from now on. The earliest is not
  * more than a slice behind: what the shared queue did elsewhere meanwhile is no debt to this CPU. Nor is it ahead when it is
- * `alone`: what nobody else wanted is not held against it.
+ * `alone`: what nobody else wanted is not held against it. And never further ahead than a task may be: a CPU that changes hands in this
+ * very moment may have its distance corrected twice, by as much as two clocks are apart.
  */
 static __always_inline u64 vtime_base(u64 base, u64 head, u64 now, u64 slice_ns, bool alone)
 {
@@ -120,6 +121,8 @@ static __always_inline u64 vtime_base(u64 base, u64 head, u64 now, u64 slice_ns,
 		return now - slice_ns - head;
 	if (alone && vtime_before(now, time))
 		return now - head;
+	if (vtime_before(now + slice_ns * VTIME_MAX_AHEAD_SLICES, time))
+		return now + slice_ns * VTIME_MAX_AHEAD_SLICES - head;
 	return base;
 }
 
