@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Whether real-time or deadline tasks have a CPU, or are about to: what waits in its local queue waits behind them, where no
- * scheduler can take it away.
+ * Whether tasks of a higher class (real-time, deadline; in partial mode ordinary ones, too) have a CPU, or are about to: what waits in
+ * its local queue waits behind them, where no scheduler can take it away.
  *
  * Relies on: the includer for the scx headers, which declare `runqueues`. Does not handle: real-time groups that are throttled; they
  * count as if they ran.
@@ -13,12 +13,15 @@ static __always_inline bool has_higher_class(const struct rq *rq)
 {
 	if (rq->rt.rt_nr_running)
 		return true;
+	/* The fair class is above sched_ext; it has tasks only where a scheduler does not have them all. */
+	if (bpf_core_field_exists(rq->cfs.h_nr_queued) && rq->cfs.h_nr_queued)
+		return true;
 	/* The kernel's servers of lower classes are deadline entities, too, but no tasks. */
 	return rq->dl.dl_nr_running && rq->nr_running > rq->scx.nr_running;
 }
 
 /*
- * Real-time or deadline tasks run on this CPU or are about to. The stopper does not count: it is short, and nobody should move for
+ * Tasks of a higher class run on this CPU or are about to. The stopper does not count: it is short, and nobody should move for
  * it.
  */
 static __always_inline bool higher_class_here(void)
