@@ -55,9 +55,14 @@ u64 active_push_round_interval(u64 interval, u64 min, u64 max, u32 busy_factor, 
 	return push_round_interval(interval, min, max, busy_factor, busy);
 }
 
-u64 active_push_newidle_cost(u64 estimate, u64 measured, u64 limit, bool decay_due)
+u64 active_push_newidle_cost(u64 estimate, u64 measured, u64 limit)
 {
-	return push_newidle_cost(estimate, measured, limit, decay_due);
+	return push_newidle_cost(estimate, measured, limit);
+}
+
+u64 active_push_decayed_cost(u64 estimate)
+{
+	return push_decayed_cost(estimate);
 }
 
 u64 active_push_average_idle(u64 average, u64 period, u64 max)

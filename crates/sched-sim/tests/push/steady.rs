@@ -127,3 +127,42 @@ fn busy_cpus_find_out_soon_that_nothing_is_pinned_any_more() {
     assert!(after < 1_500.0, "two hogs on each CPU only after {after} ms");
     assert_eq!(run.moves(), 2);
 }
+
+/// Tasks that may use some CPUs only are evened out on those: whatever others that cannot move weigh, whoever idles that they may not
+/// use, and whoever of the same kind has more.
+#[test]
+fn confined_tasks_even_out() {
+    let pinned_beside = |cpu: usize| vec![cpu; 8];
+    let cases: [(&str, &[usize], &[&[usize]], &[usize]); 4] = [
+        // Tasks bound to CPU 0 raise the average.
+        ("1n1l4c1t", &[1, 2, 3], &[&[1, 1, 1, 2, 3]], &pinned_beside(0)),
+        // CPUs 2 and 3 idle, and lower it.
+        ("1n1l4c1t", &[0, 1], &[&[0, 0, 0, 1]], &[]),
+        // CPU 4 has an idle neighbour that is lighter.
+        ("1n2l4c1t", &[0, 4], &[&[0, 0, 0, 0, 4]], &[]),
+        // CPUs 0 and 1 are busier, with tasks that nobody else may have.
+        ("1n1l8c1t", &[2, 3, 4, 5, 6, 7], &[&[2, 2, 2, 3, 4, 5, 6, 7]], &[]),
+    ];
+    for (index, (machine, may, starts, bound)) in cases.into_iter().enumerate() {
+        let mask = std::rc::Rc::new(may.iter().copied().collect::<topology::CpuSet>());
+        let mut scene = Scene::new(machine, 4 * S);
+        for at in starts {
+            scene = scene.hogs_on(at, true);
+        }
+        scene = scene.with(Outside::SetGroupAffinity { group: 0, cpus: Some(mask) }, 101 * MS);
+        if !bound.is_empty() {
+            scene = scene.hogs_on(bound, true);
+        }
+        if index == 3 {
+            scene = scene.hogs_on(&[0, 0, 0, 0, 1, 1, 1, 1], true);
+            let both = std::rc::Rc::new([0, 1].into_iter().collect::<topology::CpuSet>());
+            scene = scene.with(Outside::SetGroupAffinity { group: 1, cpus: Some(both) }, 101 * MS);
+        }
+        let run = scene.run();
+        let counts = per_group(&run.places_of(0, 4 * S - MS), 1);
+        let (least, most) = (counts.values().min().copied(), counts.values().max().copied());
+        println!("case {index}: {counts:?}, {} moves", run.moves());
+        assert_eq!(counts.len(), may.len(), "case {index}: {counts:?}");
+        assert!(most <= least.map(|least| least + 1), "case {index}: {counts:?}");
+    }
+}

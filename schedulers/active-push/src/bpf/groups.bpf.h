@@ -10,7 +10,7 @@
 
 #include "place.bpf.h"
 
-/* Queues of the busiest group that are tried in one round. */
+/* Queues of the busiest group that are tried in one round, and groups. */
 #define MAX_TRIES 4
 
 /* Index of the level_state of the group of `cpu` on `level`. */
@@ -104,6 +104,10 @@ struct search {
 	u32 nr_bound;
 	u32 nr_tried;
 	u32 tried[MAX_TRIES];
+	u32 group;
+	/* Groups that this round is done with: what waits there may not come. Kept from one look to the next, and emptied by the round. */
+	u32 nr_skipped;
+	u32 skipped[MAX_TRIES];
 };
 
 struct {
@@ -176,6 +180,26 @@ static __always_inline void group_range(u32 level, u32 group, u32 *first, u32 *n
 	}
 }
 
+static __always_inline bool is_skipped(const struct search *found, u32 group)
+{
+	u32 i;
+
+	bpf_for(i, 0, MAX_TRIES) {
+		if (i < found->nr_skipped && found->skipped[i] == group)
+			return true;
+	}
+	return false;
+}
+
+/* The round goes on without the busiest group; false if it has done so too often. */
+static __always_inline bool skip_group(struct search *found)
+{
+	if (found->nr_skipped >= MAX_TRIES)
+		return false;
+	found->skipped[found->nr_skipped++ & (MAX_TRIES - 1)] = found->group;
+	return true;
+}
+
 __noinline int find_busiest_group(u32 cpu, u32 level)
 {
 	struct search *found = my_search();
@@ -185,7 +209,7 @@ __noinline int find_busiest_group(u32 cpu, u32 level)
 
 	if (!found)
 		return 0;
-	__builtin_memset(found, 0, sizeof(*found));
+	__builtin_memset(found, 0, offsetof(struct search, nr_skipped));
 	bpf_for(group, begin, end) {
 		bool local = false;
 		u32 first, nr;
@@ -200,10 +224,11 @@ __noinline int find_busiest_group(u32 cpu, u32 level)
 			found->local = found->current;
 			continue;
 		}
-		if (!found->current.nr_running)
+		if (!found->current.nr_running || is_skipped(found, group))
 			continue;
 		if (!found->nr || push_busier(&found->current, &found->busiest)) {
 			found->busiest = found->current;
+			found->group = group;
 			found->first = first;
 			found->nr = nr;
 		}
@@ -214,9 +239,10 @@ __noinline int find_busiest_group(u32 cpu, u32 level)
 }
 
 /*
- * Of its group, is this the CPU that a task from outside would help most? Only that one takes a busy round: for a fuller one, no move
- * would even anything out, and CPUs whose ticks keep their order would spend the group's rounds like that for ever. The kernel's
- * should_we_balance() decides the same. CPUs that a higher class holds make no rounds.
+ * Of its group, is this the busy CPU that a task from outside would help most? Only that one takes a busy round: for a fuller one, no
+ * move would even anything out, and CPUs whose ticks keep their order would spend the group's rounds like that for ever. The kernel's
+ * should_we_balance() decides the same. CPUs that a higher class holds make no rounds, and idle ones do not count: they are asked at
+ * every tick beside waiting work, and what still waits when a busy round is due is what they may not have.
  */
 __noinline int is_lightest(u32 cpu, u32 level)
 {
@@ -230,7 +256,7 @@ __noinline int is_lightest(u32 cpu, u32 level)
 		u32 other = ordered_cpu(first + i);
 		struct ap_cpu *cctx = cpu_ctx(other);
 
-		if (cctx && is_online(other) &&
+		if (cctx && cctx->nr_running && is_online(other) &&
 		    push_heavier(own->load, capacity_of(cpu), cctx->load, capacity_of(other), 100) && !higher_class_on(other))
 			return 0;
 	}

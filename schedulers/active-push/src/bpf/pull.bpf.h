@@ -244,54 +244,81 @@ static __always_inline void end_round(struct level_state *state, u32 level, u32 
 						end == ROUND_PINNED);
 }
 
-/* One round on one level. Returns the number of tasks that are now in this CPU's queue because of it. */
+/* How a look at queues ended that gave nothing. */
+static __always_inline enum round_end vain_end(u32 result)
+{
+	/* What waited has gone meanwhile: no busiest queue, and as in the kernel that is balance. */
+	if (!result)
+		return ROUND_BALANCED;
+	return (result & PULL_SAW_PINNED) && !(result & (PULL_SAW_HOT | PULL_SAW_USELESS)) ? ROUND_PINNED : ROUND_FAILED;
+}
+
+/* The busiest group has waiting tasks, and enough more load than this one's for the kind of round. */
+__noinline int find_group_to_pull_from(u32 cpu, u32 level, u32 idle)
+{
+	struct search *found = my_search();
+
+	if (!found || level >= AP_MAX_LEVELS || !find_busiest_group(cpu, level) || !found->busiest.nr_waiting)
+		return 0;
+	return idle != AP_NOT_IDLE || push_heavier(found->busiest.load, found->busiest.capacity, found->local.load,
+						   found->local.capacity, level_conf(level)->imbalance_pct);
+}
+
+/* Nothing can be pulled: how the round ends. */
+static __always_inline enum round_end end_without_pull(struct search *found, u32 cpu, u32 level, u32 idle)
+{
+	enum round_end end = ROUND_BALANCED;
+
+	if (found->nr && !found->busiest.nr_waiting && idle != AP_NOT_IDLE)
+		end = ask_for_running(cpu, level, idle);
+	if (end == ROUND_BALANCED && found->nr_bound)
+		end = ROUND_PINNED;
+	if (end != ROUND_FAILED)
+		count_level(level, idle, AP_LB_NOBUSYG, 1);
+	return end;
+}
+
+/*
+ * One round on one level: the busiest group and, while what waits there may not come, the next one, as the kernel does after
+ * LBF_ALL_PINNED. Returns the number of tasks that are now in this CPU's queue because of it.
+ */
 __noinline u32 balance_level(u32 cpu, u32 level, u32 idle)
 {
 	struct level_state *state = group_state(cpu, level);
 	struct search *found = my_search();
-	enum round_end end;
-	u32 result = 0;
+	enum round_end end = ROUND_BALANCED;
+	u32 result = 0, tries;
 
 	if (!state || !found || level >= AP_MAX_LEVELS || idle >= AP_NR_IDLE_TYPES)
 		return 0;
 	count_level(level, idle, AP_LB_COUNT, 1);
-	if (find_busiest_group(cpu, level) && found->busiest.nr_waiting &&
-	    (idle != AP_NOT_IDLE || push_heavier(found->busiest.load, found->busiest.capacity, found->local.load,
-						 found->local.capacity, level_conf(level)->imbalance_pct))) {
+	bpf_for(tries, 0, MAX_TRIES + 1) {
+		if (!find_group_to_pull_from(cpu, level, idle)) {
+			if (!tries)
+				end = end_without_pull(found, cpu, level, idle);
+			break;
+		}
 		result = pull_group(cpu, level, idle);
-		if (PULL_MOVED(result))
-			end = ROUND_GAINED;
-		else if (!result)
-			/* What waited has gone meanwhile: no busiest queue, and as in the kernel that is balance. */
-			end = ROUND_BALANCED;
-		else if ((result & PULL_SAW_PINNED) && !(result & (PULL_SAW_HOT | PULL_SAW_USELESS)))
-			end = ROUND_PINNED;
-		else
-			end = ROUND_FAILED;
-	} else {
-		end = ROUND_BALANCED;
-		if (found->nr && !found->busiest.nr_waiting && idle != AP_NOT_IDLE)
-			end = ask_for_running(cpu, level, idle);
-		if (end == ROUND_BALANCED && found->nr_bound)
-			end = ROUND_PINNED;
-		if (end != ROUND_FAILED)
-			count_level(level, idle, AP_LB_NOBUSYG, 1);
+		end = PULL_MOVED(result) ? ROUND_GAINED : vain_end(result);
+		if (end == ROUND_GAINED || !(result & PULL_SAW_PINNED) || !skip_group(found))
+			break;
 	}
+	found->nr_skipped = 0;
 	end_round(state, level, idle, end);
 	return PULL_MOVED(result);
 }
 
-static __always_inline bool round_is_due(const struct level_state *state, u64 interval, u64 now)
+static __always_inline bool is_due(u64 last, u64 interval, u64 now)
 {
-	return (s64)(now - state->last_balance_ns) >= (s64)interval;
+	return (s64)(now - last) >= (s64)interval;
 }
 
-/* The round of this group is due, and this CPU has just claimed it. */
-static __always_inline bool claim_round(struct level_state *state, u64 interval, u64 now)
+/* The round of a group whose last one of that kind was then is due, and this CPU has just claimed it. */
+static __always_inline bool claim_round(u64 *last_balance_ns, u64 interval, u64 now)
 {
-	u64 last = state->last_balance_ns;
+	u64 last = *last_balance_ns;
 
-	return round_is_due(state, interval, now) && __sync_val_compare_and_swap(&state->last_balance_ns, last, now) == last;
+	return is_due(last, interval, now) && __sync_val_compare_and_swap(last_balance_ns, last, now) == last;
 }
 
 static __always_inline u64 round_interval(const struct level_state *state, u32 level, bool busy)
@@ -363,7 +390,7 @@ __noinline u32 idle_balance(u32 cpu)
 
 		if (!state)
 			continue;
-		if (!claim_round(state, round_interval(state, level, false), now)) {
+		if (!claim_round(&state->last_balance_ns, round_interval(state, level, false), now)) {
 			/* Not due: only waiting work matters. */
 			if (!somebody_waits || !find_busiest_group(cpu, level) || !found->busiest.nr_waiting)
 				continue;
@@ -389,21 +416,22 @@ __noinline u32 newidle_balance(u32 cpu)
 		struct level_state *state = group_state(cpu, level);
 		u64 after, cost;
 		u32 moved;
-		bool decay;
 
 		if (!state)
 			continue;
+		/* Before it is asked for: an estimate that forbids every round would never fall. */
+		if ((s64)(now - state->next_decay_ns) > 0) {
+			state->next_decay_ns = now + level_conf(level)->newidle_decay_ns;
+			state->newidle_cost_ns = push_decayed_cost(state->newidle_cost_ns);
+		}
 		if (cctx->avg_idle_ns < spent + state->newidle_cost_ns)
 			break;
 		moved = balance_level(cpu, level, AP_NEWLY_IDLE);
 		after = scx_bpf_now();
 		cost = after - now;
 		spent = after - begin;
-		decay = (s64)(after - state->next_decay_ns) > 0;
-		if (decay)
-			state->next_decay_ns = after + level_conf(level)->newidle_decay_ns;
 		state->newidle_cost_ns =
-			push_newidle_cost(state->newidle_cost_ns, cost, level_conf(level)->newidle_cost_max_ns, decay);
+			push_newidle_cost(state->newidle_cost_ns, cost, level_conf(level)->newidle_cost_max_ns);
 		now = after;
 		if (moved)
 			return moved;
@@ -422,10 +450,14 @@ __noinline u32 busy_balance(u32 cpu)
 		return 0;
 	bpf_for(level, 0, nr_levels) {
 		struct level_state *state = group_state(cpu, level);
+		u64 interval;
 
-		if (!state || !round_is_due(state, round_interval(state, level, true), now) || !is_lightest(cpu, level))
+		if (!state)
 			continue;
-		if (claim_round(state, round_interval(state, level, true), now))
+		interval = round_interval(state, level, true);
+		if (!is_due(state->last_busy_balance_ns, interval, now) || !is_lightest(cpu, level))
+			continue;
+		if (claim_round(&state->last_busy_balance_ns, interval, now))
 			moved += balance_level(cpu, level, AP_NOT_IDLE);
 	}
 	return moved;

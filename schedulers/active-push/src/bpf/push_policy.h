@@ -106,8 +106,8 @@ static __always_inline u64 push_excess(u64 load, u64 capacity, u64 span_load, u6
 	return load > share ? load - share : 0;
 }
 
-/* The load to pull: brings neither group past its share. 0 if the local group has its share already. */
-static __always_inline u64 push_imbalance(const struct push_group *local, const struct push_group *busiest, u64 span_load,
+/* The load to pull: brings neither group past its share of a span. 0 if the local group has its share already. */
+static __always_inline u64 push_shared_imbalance(const struct push_group *local, const struct push_group *busiest, u64 span_load,
 					  u64 span_capacity)
 {
 	u64 over = push_excess(busiest->load, busiest->capacity, span_load, span_capacity);
@@ -115,6 +115,18 @@ static __always_inline u64 push_imbalance(const struct push_group *local, const 
 	u64 under = share > local->load ? share - local->load : 0;
 
 	return over < under ? over : under;
+}
+
+/*
+ * The load to pull. Shares of the whole span say nothing where some of its load cannot move or some of its CPUs cannot be used: what a
+ * third group has of it then makes the heavier of two groups look light or the lighter one full. Those two alone are the measure then.
+ */
+static __always_inline u64 push_imbalance(const struct push_group *local, const struct push_group *busiest, u64 span_load,
+					  u64 span_capacity)
+{
+	u64 shared = push_shared_imbalance(local, busiest, span_load, span_capacity);
+
+	return shared ?: push_shared_imbalance(local, busiest, local->load + busiest->load, local->capacity + busiest->capacity);
 }
 
 /* Failures after which a running task is pushed, and cache-hot ones are moved. */
@@ -150,14 +162,18 @@ static __always_inline u64 push_round_interval(u64 interval, u64 min, u64 max, u
 	return busy && usual * busy_factor > own ? usual * busy_factor : own;
 }
 
-/* The estimate of what a newly idle round costs: rises at once (up to a limit), falls by 1 % a second. */
-static __always_inline u64 push_newidle_cost(u64 estimate, u64 measured, u64 limit, bool decay_due)
+/* The estimate of what a newly idle round costs rises at once, up to a limit. */
+static __always_inline u64 push_newidle_cost(u64 estimate, u64 measured, u64 limit)
 {
 	if (measured > limit)
 		measured = limit;
-	if (measured > estimate)
-		return measured;
-	return decay_due ? estimate * 253 / 256 : estimate;
+	return measured > estimate ? measured : estimate;
+}
+
+/* And falls by 1 % each time it is due, as the kernel's max_newidle_lb_cost. */
+static __always_inline u64 push_decayed_cost(u64 estimate)
+{
+	return estimate * 253 / 256;
 }
 
 /* An average of the last idle periods, one eighth each; long ones count no more than `max`. */

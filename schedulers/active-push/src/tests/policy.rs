@@ -40,9 +40,15 @@ unsafe extern "C" {
         moved: bool,
         all_pinned: bool,
     ) -> u64;
-    safe fn active_push_round_interval(interval: u64, min: u64, max: u64, busy_factor: u32, busy: bool)
-    -> u64;
-    safe fn active_push_newidle_cost(estimate: u64, measured: u64, limit: u64, decay_due: bool) -> u64;
+    safe fn active_push_round_interval(
+        interval: u64,
+        min: u64,
+        max: u64,
+        busy_factor: u32,
+        busy: bool,
+    ) -> u64;
+    safe fn active_push_newidle_cost(estimate: u64, measured: u64, limit: u64) -> u64;
+    safe fn active_push_decayed_cost(estimate: u64) -> u64;
     safe fn active_push_average_idle(average: u64, period: u64, max: u64) -> u64;
     safe fn active_push_latency_bucket(ns: u64, nr_buckets: u32) -> u32;
 }
@@ -90,9 +96,12 @@ fn the_imbalance_brings_nobody_past_its_share() {
     assert_eq!(active_push_imbalance(&local, &busiest, 600, 2048), 200);
     // A third group has the rest: the span's average is 400.
     assert_eq!(active_push_imbalance(&local, &busiest, 1200, 3072), 100);
-    // The local group has its share already, or the busiest has no more than its own.
+    // The local group has more than the other, or both have the same.
     assert_eq!(active_push_imbalance(&busiest, &local, 600, 2048), 0);
     assert_eq!(active_push_imbalance(&local, &Group { load: 100, ..busiest }, 200, 2048), 0);
+    // A third group has so much that it cannot give away, or so little though it may take none, that only these two can even out.
+    assert_eq!(active_push_imbalance(&local, &busiest, 3600, 3072), 200);
+    assert_eq!(active_push_imbalance(&local, &busiest, 600, 9216), 200);
     // Capacity counts: a CPU of half the capacity has a share of half the size.
     assert_eq!(active_push_imbalance(&Group { load: 0, capacity: 512, ..local }, &busiest, 600, 1536), 100);
 }
@@ -123,10 +132,10 @@ fn busy_cpus_wait_longer_but_not_for_pinned_tasks() {
 
 #[test]
 fn the_cost_rises_at_once_and_falls_slowly() {
-    assert_eq!(active_push_newidle_cost(100, 300, 1000, false), 300);
-    assert_eq!(active_push_newidle_cost(100, 3000, 1000, false), 1000);
-    assert_eq!(active_push_newidle_cost(512, 10, 1000, true), 506);
-    assert_eq!(active_push_newidle_cost(512, 10, 1000, false), 512);
+    assert_eq!(active_push_newidle_cost(100, 300, 1000), 300);
+    assert_eq!(active_push_newidle_cost(100, 3000, 1000), 1000);
+    assert_eq!(active_push_newidle_cost(512, 10, 1000), 512);
+    assert_eq!(active_push_decayed_cost(512), 506);
 }
 
 #[test]
