@@ -353,19 +353,30 @@ fn play(own: &AtomicU64, partner: &AtomicU64, begins: bool) -> ! {
     }
 }
 
+/// A real-time task has its policy before its CPUs: so it arrives there by migration and finds them at whatever they do; the other way
+/// round it would wait there as an ordinary task first. One of SCHED_EXT has it after them: an ordinary task that takes the CPU which it
+/// is just about to get keeps it from running for as long as that likes, before 7.0.
 fn prepare(job: &Job) -> Result<()> {
-    // Before the affinity: so a real-time task arrives on its CPU by migration and finds it at whatever it does. The other way round it
-    // would wait there as an ordinary task first.
-    match job.policy {
-        Policy::Other => {}
-        Policy::Idle => sys::set_policy(libc::SCHED_IDLE, 0).context("cannot become SCHED_IDLE")?,
-        Policy::Ext => sys::set_policy(sys::SCHED_EXT, 0).context("cannot become SCHED_EXT")?,
-        Policy::Fifo => sys::set_policy(libc::SCHED_FIFO, 1).context("cannot become SCHED_FIFO")?,
+    let policy_first = job.policy != Policy::Ext;
+    if policy_first {
+        become_policy(job.policy)?;
     }
     if let Some(cpus) = &job.cpus {
         set_affinity(Pid::from_raw(0), cpus)?;
     }
+    if !policy_first {
+        become_policy(job.policy)?;
+    }
     sys::set_nice(job.nice).with_context(|| format!("cannot set nice {}", job.nice))
+}
+
+fn become_policy(policy: Policy) -> Result<()> {
+    match policy {
+        Policy::Other => Ok(()),
+        Policy::Idle => sys::set_policy(libc::SCHED_IDLE, 0).context("cannot become SCHED_IDLE"),
+        Policy::Ext => sys::set_policy(sys::SCHED_EXT, 0).context("cannot become SCHED_EXT"),
+        Policy::Fifo => sys::set_policy(libc::SCHED_FIFO, 1).context("cannot become SCHED_FIFO"),
+    }
 }
 
 fn compute(rounds: u64) {
