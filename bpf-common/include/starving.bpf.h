@@ -7,7 +7,7 @@
  * So now and then each CPU looks for such a task in the queues it serves and lets it run at once, at the time that its queue has
  * reached: to the others it costs one slice, and the lead it has after that is again its own.
  *
- * Relies on: the includer for waiting_since_ns() of a queued task (0: unknown) and for vtime.h; being called from ops.dispatch.
+ * Relies on: the includer for waiting_since_ns() of a queued task (0: unknown) and for exempt.bpf.h; being called from ops.dispatch.
  * Does not handle: queues that nobody serves; tasks that wait behind a higher class.
  */
 #ifndef BPF_COMMON_STARVING_BPF_H

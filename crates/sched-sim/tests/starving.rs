@@ -59,7 +59,7 @@ fn the_lightest_task_runs_beside_the_heaviest() {
     }
 }
 
-/// As many more as there is room to look at before the light ones, and many of those.
+/// Many light ones starve at once behind the heavy ones: they take turns with those, and each has one soon.
 #[test]
 fn all_of_many_light_tasks_run() {
     for name in schedulers::names() {

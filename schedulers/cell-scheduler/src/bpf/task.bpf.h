@@ -2,7 +2,7 @@
 /*
  * The life of a task as the scheduler sees it: creation, waking and sleeping, changes of weight and cgroup, exit.
  *
- * Relies on: runnable/quiescent bracketing every time on a run queue, attribute changes included.
+ * Relies on: stopping being told when a task goes to sleep, so that runnable finds no wait under way then.
  * Does not handle: where the task goes next; that is placement.
  */
 #ifndef CELL_SCHEDULER_TASK_BPF_H
